@@ -1,0 +1,1 @@
+"""LLMs and what stands for them: requests in, generations out. One module for each transport or kind of answer."""

@@ -1,0 +1,1 @@
+"""What is being explained: samples in, predictions out. One module for each way of having a classifier."""

@@ -1,0 +1,135 @@
+"""What each kind of part must offer, as protocols.
+
+A part of one's own needs no base class: any object with these attributes will do. Constructors
+take the fields of the part's entry in the suite as keyword arguments. The contract tests in
+`tests/test_contracts.py` run every registered part through what is written here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Protocol, runtime_checkable
+
+from harness.records import (
+    Capabilities,
+    Cell,
+    Generation,
+    GoldRecord,
+    Metric,
+    Prediction,
+    Request,
+    Sample,
+    Score,
+    Subject,
+)
+
+
+@runtime_checkable
+class Source(Protocol):
+    """Where samples come from: entry point group `harness.sources`.
+
+    May also offer `gold() -> Iterable[GoldRecord]`, the sample-level gold it brings along.
+    """
+
+    def samples(self) -> Iterable[Sample]:
+        """The samples, in an order that never changes, each with an id of its own."""
+        ...
+
+
+@runtime_checkable
+class SourceWithGold(Source, Protocol):
+    """A source that brings sample-level gold along."""
+
+    def gold(self) -> Iterable[GoldRecord]:
+        """Gold records that name their sample."""
+        ...
+
+
+@runtime_checkable
+class Classifier(Protocol):
+    """What is being explained: entry point group `harness.classifiers`.
+
+    `classes` are its class names in the order of its outputs; `revision` is the hash of its
+    weights or of the table it reads.
+    """
+
+    classes: Sequence[str]
+    revision: str
+
+    def predict(self, samples: Sequence[Sample]) -> Sequence[Prediction]:
+        """One prediction a sample, in the same order. Pure: batching changes nothing."""
+        ...
+
+
+@runtime_checkable
+class Backend(Protocol):
+    """An LLM, or what stands for one: entry point group `harness.backends`.
+
+    The constructor takes `model: str` and the other fields of the model's entry as keywords.
+    Optional attributes and methods, looked for by name:
+
+    - `revision: str | None`: hash of weights or of the table read; part of the request.
+    - `model_id: str`: what stands in the request instead of `model` (which may be a path).
+    - `bind(context: BackendContext)`: called once before planning, for backends that answer
+      from gold or from a table; such a backend has `reads_cell = True`.
+    - `answers(cell) -> bool`: False where there is no answer to be had, so the cell is not planned.
+    - `start()` and `stop()` coroutines around generation.
+    - `batches(requests) -> list of lists` and `generate_batch(requests) -> generations`, for models
+      in process: batches are made from the plan and a batch is always run whole.
+    """
+
+    capabilities: Capabilities
+
+    async def generate(self, request: Request) -> Generation:
+        """The answer. A failure comes back as an outcome with an error, never as an exception."""
+        ...
+
+
+class BackendContext(Protocol):
+    """What a backend that answers without a model may look at."""
+
+    seed: int
+
+    def sample(self, cell: Cell) -> Sample: ...
+    def told(self, cell: Cell) -> str | None: ...
+    def gold_true(self, cell: Cell) -> GoldRecord | None: ...
+    def gold_other(self, cell: Cell) -> GoldRecord | None: ...
+    def gold_told(self, cell: Cell) -> GoldRecord | None: ...
+
+
+@runtime_checkable
+class Scorer(Protocol):
+    """A family of measurement: entry point group `harness.scorers`.
+
+    Both steps are pure. `requests` names what the scorer itself asks of an LLM (a judge), which
+    goes through the same engine, store and budget. `generations` holds the subject's own
+    generation of each cell in `subject.cells`, in that order, then the answers to `requests`.
+
+    Optional: `settings: Mapping` (part of the version), and `prepare(subjects, generations)`,
+    called once with everything that is to be scored, to do expensive work in bulk.
+    """
+
+    metrics: Sequence[Metric]
+
+    def requests(self, subject: Subject) -> Sequence[Request]: ...
+
+    def score(self, subject: Subject, generations: Sequence[Generation]) -> Sequence[Score]: ...
+
+
+@runtime_checkable
+class EntailmentModel(Protocol):
+    """Scores pairs of premise and hypothesis; the one interface behind claim coverage.
+
+    `fingerprint` names code, weights and settings, and is part of a scorer's version.
+    """
+
+    fingerprint: Mapping[str, str]
+
+    def entailment(self, pairs: Sequence[tuple[str, str]]) -> Sequence[PairScore]: ...
+
+
+class PairScore(Protocol):
+    """How far a premise supports, and how far it contradicts, a hypothesis; both in [0, 1]."""
+
+    support: float
+    contradiction: float

@@ -1,0 +1,94 @@
+"""What makes two requests the same: canonical JSON, keys and seeds.
+
+A key is the SHA-256 of canonical JSON (RFC 8785) over everything that determines a generation
+and nothing else: no URL, port, path, secret, time or server version. Keys are stable across
+machines and releases; a change of meaning raises `KEY_VERSION`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from collections.abc import Mapping
+from typing import Any
+
+import rfc8785
+
+from harness.records import Media, Message, Request, Sampling
+
+KEY_VERSION = 1
+
+
+def sha256(data: bytes) -> str:
+    """Lower-case hexadecimal SHA-256."""
+    return hashlib.sha256(data).hexdigest()
+
+
+def canonical(value: Any) -> bytes:
+    """Canonical JSON of plain values, tuples and records; media stand as their SHA-256."""
+    return rfc8785.dumps(_plain(value))
+
+
+def digest(value: Any) -> str:
+    """SHA-256 of the canonical JSON of `value`."""
+    return sha256(canonical(value))
+
+
+def request_key(request: Request) -> str:
+    """The key under which a request's generation is stored and shared."""
+    return digest(_request_fields(request, seed=True))
+
+
+def request_seed(run_seed: int, request: Request) -> int:
+    """The low 31 bits of SHA-256(run seed, request without seed and repeat, repeat)."""
+    fields = _request_fields(request, seed=False)
+    hashed = hashlib.sha256(canonical([run_seed, fields, request.repeat])).digest()
+    return int.from_bytes(hashed[-4:], "big") & 0x7FFFFFFF
+
+
+def draw(*parts: Any) -> float:
+    """A number in [0, 1) that depends on `parts` alone; the harness's seeded draws."""
+    return int.from_bytes(hashlib.sha256(canonical(list(parts))).digest()[:6], "big") / 2**48
+
+
+def _request_fields(request: Request, *, seed: bool) -> dict[str, Any]:
+    sampling: Sampling = request.sampling
+    if not seed:
+        sampling = dataclasses.replace(sampling, seed=None)
+    fields: dict[str, Any] = {
+        "key_version": KEY_VERSION,
+        "backend": request.backend,
+        "model": request.model,
+        "revision": request.revision,
+        "messages": [_message(message) for message in request.messages],
+        "sampling": sampling,
+        "schema": request.schema,
+        "extras": request.extras,
+        "cell": request.cell,
+        "reads": request.reads,
+    }
+    if seed:
+        fields["repeat"] = request.repeat
+    return fields
+
+
+def _message(message: Message) -> dict[str, Any]:
+    parts = [
+        {"media": part.media.sha256, "mime": part.media.mime}
+        if part.media is not None
+        else {"text": part.text}
+        for part in message.parts
+    ]
+    return {"role": message.role, "parts": parts}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Media):
+        return {"sha256": value.sha256, "mime": value.mime}
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {f.name: _plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    return value

@@ -1,0 +1,93 @@
+"""One registry for every kind of part.
+
+Parts are entry points (`harness.sources`, `.classifiers`, `.backends`, `.explainers`,
+`.scorers`, `.units`, `.views`); the built-in ones register in `pyproject.toml` like a third
+party's. A suite may also name `./file.py:Class` (beside the suite) or `package.module:Class`.
+Nothing is imported before it is asked for.
+"""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import importlib
+import importlib.util
+import sys
+from functools import cache
+from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
+from typing import Any
+
+from harness.records import HarnessError
+
+KINDS = ("sources", "classifiers", "backends", "explainers", "scorers", "units", "views")
+
+
+@cache
+def registered(kind: str) -> dict[str, EntryPoint]:
+    """The entry points of a kind by name. Raises `HarnessError` for an unknown kind."""
+    if kind not in KINDS:
+        raise HarnessError(f"there is no kind '{kind}'; kinds are {', '.join(KINDS)}")
+    return {point.name: point for point in entry_points(group=f"harness.{kind}")}
+
+
+def load(kind: str, name: str, beside: Path | None = None) -> Any:
+    """The class or function that `name` stands for.
+
+    `beside` is the folder that a `./file.py:Class` is relative to. Raises `HarnessError` with the
+    nearest registered name where there is no such part, and with the cause where its code fails.
+    """
+    points = registered(kind)
+    if name in points:
+        return _import(name, points[name].load)
+    if ":" in name:
+        module, _, attribute = name.partition(":")
+        if module.endswith(".py"):
+            path = ((beside or Path.cwd()) / module).resolve()
+            return _import(name, lambda: getattr(_module_from_file(path), attribute))
+        return _import(name, lambda: getattr(importlib.import_module(module), attribute))
+    near = difflib.get_close_matches(name, points, 1, 0.4)
+    hint = f"did you mean '{near[0]}'?" if near else f"known are {', '.join(sorted(points))}"
+    raise HarnessError(f"there is no {kind.removesuffix('s')} '{name}'; {hint}")
+
+
+def create(kind: str, name: str, beside: Path | None = None, **options: Any) -> Any:
+    """An instance of the part `name`; options it does not take are refused in one sentence."""
+    part = load(kind, name, beside)
+    try:
+        return part(**options)
+    except TypeError as error:
+        if error.__traceback__ is not None and error.__traceback__.tb_next is None:
+            message = str(error).replace(f"{part.__name__}.__init__()", "it")
+            raise HarnessError(f"{kind.removesuffix('s')} '{name}': {message}") from error
+        raise
+
+
+def _import(name: str, get: Any) -> Any:
+    try:
+        return get()
+    except HarnessError:
+        raise
+    except FileNotFoundError as error:
+        raise HarnessError(f"'{name}': there is no file {error.filename}") from error
+    except (ImportError, AttributeError, SyntaxError) as error:
+        raise HarnessError(f"'{name}' cannot be loaded: {error}") from error
+
+
+def _module_from_file(path: Path) -> Any:
+    """The module in this file, loaded once for each content, and found again by pickle."""
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()[:12]
+    name = f"_harness_plugin_{path.stem}_{digest}"
+    if name in sys.modules:
+        return sys.modules[name]
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None:
+        raise HarnessError(f"{path} is no Python file")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        del sys.modules[name]
+        raise
+    return module

@@ -1,0 +1,387 @@
+"""The vocabulary of the harness as frozen records, and nothing else.
+
+Every stage takes these and returns these; no dictionary travels further than the file that
+parsed it. Records hold plain values only (text, numbers, tuples, mappings), so they can be
+stored as JSON, sent to another process, and compared.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+from urllib.parse import quote, unquote
+
+Arm = Literal["predicted", "gold", "wrong", "none"]
+Importance = Literal["must", "nice", "must_not"]
+Role = Literal["system", "user", "assistant"]
+SubjectKind = Literal[
+    "classifier", "prediction", "generation", "cell", "group", "attribution", "concept_space"
+]
+Outcome = Literal[
+    "ok", "refusal", "truncated", "empty", "invalid_format",  # the model's: scored at their worth
+    "transport", "server", "too_long",  # unscorable: they lower coverage
+    "not_run",
+]  # fmt: skip
+
+MODEL_OUTCOMES: tuple[Outcome, ...] = ("refusal", "truncated", "empty", "invalid_format")
+UNSCORABLE: tuple[Outcome, ...] = ("transport", "server", "too_long")
+ARMS: tuple[Arm, ...] = ("predicted", "gold", "wrong", "none")
+
+
+class HarnessError(Exception):
+    """A mistake that a person can mend: one sentence with what, where, and what to do."""
+
+    exit_code = 2
+
+
+class InfrastructureError(HarnessError):
+    """Something outside the suite failed: a server that is not there, a full disk."""
+
+    exit_code = 4
+
+
+# --- what is classified -------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Media:
+    """One picture, sound or film, known by the SHA-256 of its bytes.
+
+    Exactly one of `data` and `path` is set; neither takes part in comparison, because the
+    same bytes are the same medium wherever they lie.
+    """
+
+    sha256: str
+    mime: str
+    data: bytes | None = field(default=None, compare=False, repr=False)
+    path: str | None = field(default=None, compare=False, repr=False)
+
+    def read(self) -> bytes:
+        """The bytes themselves."""
+        if self.data is not None:
+            return self.data
+        if self.path is None:
+            raise HarnessError(f"medium {self.sha256[:12]} has neither bytes nor a path")
+        return Path(self.path).read_bytes()
+
+
+@dataclass(frozen=True)
+class Part:
+    """One piece of content: text, or a medium of any modality."""
+
+    text: str = ""
+    media: Media | None = None
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """The known reason for a label; never visible to a prompt template.
+
+    `kind` is `spans` (tuple of (start, end) characters), `mask` (a `Media`), `segments`
+    (tuple of (start, end) seconds), `edges` or `values`.
+    """
+
+    kind: str
+    name: str
+    value: Any
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One input to be classified. `cluster` is the largest cause it shares with others."""
+
+    id: str
+    input: tuple[Part, ...]
+    label: str | None = None
+    evidence: tuple[Evidence, ...] = ()
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+    cluster: str | None = None
+
+    @property
+    def text(self) -> str:
+        """The text parts of the input, joined."""
+        return "\n".join(part.text for part in self.input if part.media is None)
+
+    @property
+    def media(self) -> tuple[Media, ...]:
+        """The media parts of the input."""
+        return tuple(part.media for part in self.input if part.media is not None)
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What a classifier said of a sample.
+
+    `kind` is `distribution` (then `probabilities` sum to 1), `ranking`, `sequence`, `array` or
+    `text` (then `output` holds it). `label` is the class told by the arm `predicted`.
+    """
+
+    sample: str
+    label: str | None
+    probabilities: Mapping[str, float] = field(default_factory=dict)
+    kind: Literal["distribution", "ranking", "sequence", "array", "text"] = "distribution"
+    output: Any = None
+
+
+# --- gold ---------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class GoldSource:
+    """Where a claim comes from. `opened` is true only where the text was really read."""
+
+    id: str
+    url: str | None = None
+    quote_sha256: str | None = None
+    opened: bool = False
+
+
+@dataclass(frozen=True)
+class Claim:
+    """One atomic statement of expert gold."""
+
+    id: str
+    text: str
+    importance: Importance = "must"
+    polarity: Literal["affirmed", "negated"] = "affirmed"
+    hedged: bool = False
+    paraphrases: tuple[str, ...] = ()
+    contradiction: str | None = None
+    sources: tuple[GoldSource, ...] = ()
+
+
+@dataclass(frozen=True)
+class GoldRecord:
+    """Expert knowledge of one (label, aspect), or of one (sample, aspect).
+
+    Exactly one of `label` and `sample` is set. `text` is a whole explanation where experts
+    wrote one; otherwise the claims, joined, stand for it.
+    """
+
+    aspect: str
+    claims: tuple[Claim, ...]
+    label: str | None = None
+    sample: str | None = None
+    text: str | None = None
+    status: Literal["draft", "reviewed", "disputed"] = "draft"
+    reviews: tuple[Mapping[str, Any], ...] = ()
+    note: str | None = None
+
+
+# --- what is asked ------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, order=True)
+class Cell:
+    """What is planned, scored and counted."""
+
+    model: str
+    sample: str
+    family: str
+    variant: str
+    arm: str
+    aspect: str
+    repeat: int
+
+    @property
+    def id(self) -> str:
+        """`model/sample/family/variant/arm/aspect/repeat`, each part percent-encoded."""
+        parts = (self.model, self.sample, self.family, self.variant, self.arm, self.aspect)
+        return "/".join([*(quote(part, safe=" :;,.+=@()") for part in parts), str(self.repeat)])
+
+    @classmethod
+    def parse(cls, cell_id: str) -> Cell:
+        """The cell with this id; raises `HarnessError` where it is none."""
+        parts = cell_id.split("/")
+        if len(parts) != 7 or not parts[6].isdigit():
+            raise HarnessError(
+                f"'{cell_id}' is no cell id; it reads "
+                "model/sample/family/variant/arm/aspect/repeat"
+            )
+        model, sample, family, variant, arm, aspect = (unquote(part) for part in parts[:6])
+        return cls(model, sample, family, variant, arm, aspect, int(parts[6]))
+
+
+@dataclass(frozen=True)
+class Span:
+    """Where a template variable stands in a message: characters [start, end) of a text part."""
+
+    variable: str
+    message: int
+    part: int
+    start: int
+    end: int
+
+
+@dataclass(frozen=True)
+class Message:
+    """One message of a conversation."""
+
+    role: Role
+    parts: tuple[Part, ...]
+
+    @property
+    def text(self) -> str:
+        """The text parts, joined."""
+        return "\n".join(part.text for part in self.parts if part.media is None)
+
+    @classmethod
+    def of(cls, role: Role, text: str) -> Message:
+        """A message of one text part."""
+        return cls(role, (Part(text),))
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How a generation is drawn. `None` leaves a setting to the backend."""
+
+    temperature: float | None = None
+    top_p: float | None = None
+    top_k: int | None = None
+    max_tokens: int = 512
+    stop: tuple[str, ...] = ()
+    seed: int | None = None
+
+
+@dataclass(frozen=True)
+class Request:
+    """Everything that determines a generation; `identity.request_key` hashes it.
+
+    `extras` are what is wanted beyond the text (`{"logprobs": 5}`). `cell` and `reads` are set
+    only for backends that answer from a table or from gold: the cell asked for and the hash of
+    what they read.
+    """
+
+    backend: str
+    model: str
+    messages: tuple[Message, ...]
+    revision: str | None = None
+    sampling: Sampling = field(default_factory=Sampling)
+    schema: Mapping[str, Any] | None = None
+    extras: Mapping[str, Any] = field(default_factory=dict)
+    repeat: int = 1
+    cell: str | None = None
+    reads: str | None = None
+
+
+@dataclass(frozen=True)
+class Generation:
+    """What a backend returned for a request.
+
+    `reasoning` is kept apart and never scored. `error` is one sentence, set with the outcomes
+    `transport`, `server` and `too_long`. `seconds` is left out of exports and comparisons.
+    """
+
+    text: str = ""
+    reasoning: str | None = None
+    outcome: Outcome = "ok"
+    error: str | None = None
+    finish_reason: str | None = None
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+    prompt_token_ids: tuple[int, ...] | None = None
+    token_ids: tuple[int, ...] | None = None
+    logprobs: tuple[float, ...] | None = None
+    served_model: str | None = None
+    fingerprint: str | None = None
+    notes: tuple[str, ...] = ()
+    seconds: float | None = field(default=None, compare=False)
+
+
+@dataclass(frozen=True)
+class Capabilities:
+    """What a backend can do; a plan never asks for more.
+
+    `concurrency` is how many requests may be under way at once.
+    """
+
+    seed: bool = False
+    logprobs: bool = False
+    schema: bool = False
+    images: bool = False
+    system_role: bool = True
+    temperature: bool = True
+    concurrency: int = 8
+
+
+# --- what is measured ---------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Separation:
+    """A promise a metric makes: control `better` beats control `worse` by more than `margin`."""
+
+    better: str
+    worse: str
+    margin: float = 0.0
+
+
+@dataclass(frozen=True)
+class Metric:
+    """What a scorer measures, as data.
+
+    `range` is (lowest, highest), `None` where open. `direction` is `higher` or `lower` is
+    better, `None` for a description. `axis` says along which cell field a `group` subject
+    varies (`variant`, `repeat`, `arm`). `baseline` marks what must not be taken for validity.
+    `headline` metrics open the report: `accuracy` or `stability`.
+    """
+
+    name: str
+    subject: SubjectKind = "cell"
+    range: tuple[float | None, float | None] = (0.0, 1.0)
+    direction: Literal["higher", "lower"] | None = "higher"
+    separates: tuple[Separation, ...] = ()
+    axis: Literal["variant", "repeat", "arm"] | None = None
+    baseline: bool = False
+    headline: Literal["accuracy", "stability"] | None = None
+    about: str = ""
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What a score is about, with everything a scorer may look at.
+
+    `cells` holds one cell, or a group's. `gold_true` and `gold_told` are the gold of the true
+    label (or of the sample) and of the label in the prompt; `None` where there is none.
+    `attributions` and `concept_spaces` are references into the store.
+    """
+
+    kind: SubjectKind
+    id: str
+    cells: tuple[Cell, ...]
+    sample: Sample | None = None
+    prediction: Prediction | None = None
+    told: str | None = None
+    labels: tuple[str, ...] = ()
+    gold_true: GoldRecord | None = None
+    gold_told: GoldRecord | None = None
+    schema: Mapping[str, Any] | None = None
+    attributions: tuple[str, ...] = ()
+    concept_spaces: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Score:
+    """One number a scorer gives; `value` is `None` where the metric is not applicable.
+
+    `detail` is JSON kept beside the number (the claims and their verdicts, say).
+    """
+
+    metric: str
+    value: float | None
+    detail: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True)
+class StoredScore:
+    """A score as it stands in the store: append-only, never without its version."""
+
+    subject_kind: SubjectKind
+    subject: str
+    metric: str
+    scorer: str
+    version: str
+    value: float | None
+    detail: Mapping[str, Any] | None = None

@@ -1,0 +1,1 @@
+"""The HTML report: results in, one self-contained page out."""

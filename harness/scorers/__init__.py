@@ -1,0 +1,1 @@
+"""One module for each family of measurement, and the text comparisons they share. Pure functions over records."""

@@ -1,0 +1,1 @@
+"""Intervals, paired tests, ranks, agreement and calibration: functions over arrays that know nothing of records."""
