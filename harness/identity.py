@@ -34,6 +34,11 @@ def digest(value: Any) -> str:
     return sha256(canonical(value))
 
 
+def text_id(text: str) -> str:
+    """The id of a sample known only by its text: 12 hexadecimal digits of its SHA-256."""
+    return sha256(text.encode("utf-8", "replace"))[:12]
+
+
 def request_key(request: Request) -> str:
     """The key under which a request's generation is stored and shared."""
     return digest(_request_fields(request, seed=True))

@@ -1,0 +1,97 @@
+"""Puts the pages of the report together, from a stored run and its scorers."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from typing import Any
+
+from harness.analysis import models
+from harness.analysis.agreement import agreements
+from harness.analysis.classifier_page import classifier_page
+from harness.analysis.controls import metric_summaries, separations
+from harness.analysis.score_table import ScoreTable
+from harness.analysis.verdict import verdict
+from harness.analysis.views import views
+from harness.results import Comparison, GoldStatus, Rank, Results
+from harness.scoring import Run
+
+
+def analyse(run: Run, scorers: Mapping[str, Any]) -> Results:
+    """Everything that the report shows. Reads the store, asks nothing, changes nothing."""
+    table = ScoreTable(run, scorers)
+    manifest = run.manifest
+    separated = separations(table)
+    metrics = metric_summaries(table, separated)
+    summaries = models.summaries(table)
+    accuracy, stability = table.headline("accuracy"), table.headline("stability")
+    headlines = [metric for metric in (accuracy, stability) if metric is not None]
+    ranks: list[Rank] = []
+    comparisons: list[Comparison] = []
+    for metric in headlines:
+        if any(m.id == metric and m.validity == "invalid" for m in metrics):
+            continue  # an invalid metric ranks nothing
+        rows, pairs = models.ranking(table, metric)
+        ranks += rows
+        comparisons += pairs
+    told = [m.replace("vs_true", "vs_told") for m in headlines if "vs_true" in m]
+    by_arm = [m for m in (*headlines, *told) if m in table.metrics]
+    gold = _gold_status(run)
+    return Results(
+        suite=manifest.suite,
+        run=run.store.folder.name,
+        created=manifest.created,
+        harness_version=manifest.harness_version,
+        seed=manifest.seed,
+        cluster=manifest.cluster,
+        samples=len(run.samples),
+        finished=bool(run.store.meta().get("finished")),
+        verdict=verdict(table, metrics, summaries, ranks, comparisons, gold),
+        warnings=(*manifest.warnings, *_served_warnings(summaries)),
+        metrics=metrics,
+        models=summaries,
+        ranks=tuple(ranks),
+        comparisons=tuple(comparisons),
+        breakdowns=tuple(models.breakdowns(table, dict.fromkeys(by_arm))),
+        worst_cases=tuple(models.worst_cases(table, accuracy)) if accuracy else (),
+        arm_effects=tuple(
+            models.arm_effects(
+                table, [m for m in by_arm if table.metrics[m][1].subject == "cell"]
+            )
+        ),
+        separations=tuple(separated),
+        agreements=agreements(table),
+        classifier=classifier_page(run),
+        gold=gold,
+        views=views(table),
+        manifest={
+            "about": manifest.about,
+            "versions": dict(manifest.versions),
+            "scorers": dict(table.versions),
+            "suite hash": manifest.hash,
+            "samples hash": manifest.samples_hash,
+            "gold hash": manifest.gold_hash,
+            "prompt hashes": {family.name: family.hash for family in manifest.families},
+        },
+    )
+
+
+def _gold_status(run: Run) -> GoldStatus:
+    records = [record for gold in run.gold.values() for record in gold.records]
+    sources = [s for record in records for claim in record.claims for s in claim.sources]
+    return GoldStatus(
+        records=len(records),
+        claims=sum(len(record.claims) for record in records),
+        by_status=dict(Counter(record.status for record in records)),
+        sources_opened=sum(source.opened for source in sources),
+        sources=len(sources),
+    )
+
+
+def _served_warnings(summaries: tuple[models.ModelSummary, ...]) -> list[str]:
+    """A server that changed under a run is a warning."""
+    return [
+        f"Model {summary.name} was served by more than one version: {', '.join(summary.served)}."
+        for summary in summaries
+        if len(summary.served) > 1
+    ]

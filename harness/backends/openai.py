@@ -1,0 +1,532 @@
+"""Any server that speaks OpenAI's chat completions: hosted, vLLM, SGLang, TGI, llama.cpp, Ollama.
+
+The transport is aiohttp: pooled connections, a proxy, a CA bundle, retries with back-off.
+What a server does not take (temperature, seed, a system role, `max_completion_tokens`) is found
+out once, left out from then on, and said in the notes of every generation it concerns.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import errno
+import hashlib
+import json
+import math
+import os
+import ssl
+import time
+from collections import defaultdict
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+from yarl import URL
+
+from harness.backends.answers import (
+    error_message,
+    read_failure,
+    read_reply,
+    refused_parameter,
+    well_formed,
+)
+from harness.identity import draw
+from harness.records import Capabilities, Generation, HarnessError, Message, Request
+
+_FIRST_WAIT = 0.5  # seconds, doubled with every retry; as in OpenAI's own client
+_LONGEST_WAIT = 30.0
+_LONGEST_RETRY_AFTER = 300.0  # a server that asks for more is not waited for
+_HEALTH_TIMEOUT = 10.0
+_EXTRAS = ("logprobs", "token_ids")
+_LIMITS = ("max_completion_tokens", "max_tokens")
+_TRY_AGAIN = (408, 409, 429)
+
+
+class OpenAI:
+    """A model behind an OpenAI-compatible server.
+
+    - `base_url`: up to and with `/v1`; its query is kept (Azure's `api-version`)
+    - `api_key`, `headers`: sent, and never written anywhere; a key belongs in one of these
+    - `ca_bundle`: a PEM file (or folder) of the authorities to trust instead of the system's
+    - `proxy`: an HTTP proxy; those of the environment are not used
+    - `timeout`: seconds for one attempt
+    - `max_retries`: after 408, 409, 429, 5xx or a broken connection
+    - `concurrency`: requests under way at once
+    - `images`, `system_role`, `temperature`, `seed`: what the model takes; without a system role
+      the system text is put before the first user message
+    - `max_tokens_field`: the name of the limit; the other one is tried where it is refused
+    - `chat_template_kwargs`, `extra_body`: sent as they are, and part of the request's identity
+    - `extras`: what is wanted beyond the text: `logprobs: k` (0 to 20), `token_ids: true` (vLLM)
+    - `revision`: of the weights served, if you know it
+
+    Raises `HarnessError` for a field that cannot be right.
+    """
+
+    def __init__(
+        self,
+        model: str,
+        base_url: str = "https://api.openai.com/v1",
+        api_key: str | None = None,
+        headers: Mapping[str, str] | None = None,
+        ca_bundle: str | Path | None = None,
+        proxy: str | None = None,
+        timeout: float = 120.0,
+        max_retries: int = 5,
+        concurrency: int = 16,
+        images: bool = False,
+        system_role: bool = True,
+        temperature: bool = True,
+        seed: bool = True,
+        max_tokens_field: str = "max_completion_tokens",
+        chat_template_kwargs: Mapping[str, Any] | None = None,
+        extra_body: Mapping[str, Any] | None = None,
+        extras: Mapping[str, Any] | None = None,
+        revision: str | None = None,
+    ) -> None:
+        for name, ok in (
+            ("timeout", timeout > 0),
+            ("max_retries", max_retries >= 0),
+            ("concurrency", concurrency >= 1),
+        ):
+            if not ok:
+                raise HarnessError(f"backend 'openai': {name} is too small")
+        if max_tokens_field not in _LIMITS:
+            raise HarnessError(f"backend 'openai': max_tokens_field is one of {', '.join(_LIMITS)}")
+        unknown = sorted(set(extras or ()) - set(_EXTRAS))
+        if unknown:
+            raise HarnessError(
+                f"backend 'openai': there is no extra '{unknown[0]}'; extras are "
+                f"{', '.join(_EXTRAS)}"
+            )
+        self.model = model
+        self.revision = revision
+        self.capabilities = Capabilities(
+            seed=seed,
+            logprobs=True,
+            schema=True,
+            images=images,
+            system_role=system_role,
+            temperature=temperature,
+            concurrency=concurrency,
+        )
+        # What changes an answer is part of the request, so it must change its key.
+        self.extras: dict[str, Any] = dict(extras or {})
+        if chat_template_kwargs:
+            self.extras["chat_template_kwargs"] = dict(chat_template_kwargs)
+        if extra_body:
+            self.extras["extra_body"] = dict(extra_body)
+        if not system_role:
+            self.extras["system_role"] = False
+        if not temperature:
+            self.extras["temperature"] = False
+        self._server = _Server.at(base_url, api_key, headers or {}, ca_bundle, proxy)
+        self._timeout = timeout
+        self._max_retries = max_retries
+        self._limits = (max_tokens_field, *(name for name in _LIMITS if name != max_tokens_field))
+        self._refused: set[str] = set()  # what this server does not take
+        self._tried: set[frozenset[str]] = set()  # sets of parameters it has answered to
+        self._pool: _Pool | None = None
+        self._sleep: Callable[[float], Any] = asyncio.sleep
+
+    def __repr__(self) -> str:
+        return f"OpenAI(model={self.model!r}, base_url={self._server.shown!r})"
+
+    async def start(self) -> None:
+        """Opens the pool of connections for this event loop."""
+        self._join()
+
+    async def stop(self) -> None:
+        """Closes it; harmless where none is open."""
+        if self._pool is not None:
+            await self._leave(self._pool)
+
+    async def health(self) -> str | None:
+        """`None` where the server answers `GET {base_url}/models`, else why not, in a sentence."""
+        server, seconds = self._server, min(self._timeout, _HEALTH_TIMEOUT)
+        try:
+            async with self._connected() as pool:
+                status, body, _ = await server.send(pool.session, "models", None, seconds)
+                if status in (404, 405):  # some list no models; an empty request costs nothing
+                    asked = await server.send(pool.session, "chat/completions", b"{}", seconds)
+                    status = 200 if asked[0] in (400, 422) else asked[0]
+        except (aiohttp.ClientError, OSError, ValueError) as error:
+            return f"there is no server at {server.shown}: {server.reason(error, seconds)}"
+        if status in (401, 403):
+            return server.denied(status, body)
+        if status in (404, 405):
+            return f"the server at {server.shown} has no chat completions; does it end in /v1?"
+        if status >= 300:
+            said = server.hide(error_message(body))
+            return f"the server at {server.shown} is not ready: HTTP {status} {said}".rstrip()
+        return None
+
+    async def generate(self, request: Request) -> Generation:
+        """The answer; a failure is an outcome with an error, never an exception."""
+        wanted = frozenset(self._parameters(request, ()))
+        if any(message.role == "system" for message in request.messages):
+            wanted |= {"system"} if self.capabilities.system_role else set()
+        async with self._connected() as pool, pool.slots, self._alone(pool, wanted):
+            try:
+                answer = await self._ask(pool.session, request)
+            except (HarnessError, OSError, ValueError) as error:
+                said = self._server.hide(str(error))
+                return Generation(outcome="server", error=f"the request cannot be made: {said}")
+        notes = [self._note(name) for name in sorted(wanted & self._refused)]
+        limit = request.sampling.max_tokens
+        if (answer.completion_tokens or 0) > limit:
+            notes.append("the server went past the limit of tokens; set max_tokens_field")
+        return replace(answer, notes=tuple(notes))
+
+    # --- the request ----------------------------------------------------------------------
+
+    def body(self, request: Request) -> bytes:
+        """The bytes that are sent, less what the server is known to refuse; keys are sorted.
+
+        Raises `HarnessError` for media that the model is not declared to take.
+        """
+        takes_system = self.capabilities.system_role and "system" not in self._refused
+        body = {
+            "model": self.model,
+            "messages": self._messages(request.messages, takes_system),
+            **self._parameters(request, self._refused),
+        }
+        text = json.dumps(body, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+        return well_formed(text).encode("utf-8")
+
+    def _parameters(self, request: Request, refused: Collection[str]) -> dict[str, Any]:
+        sampling = request.sampling
+        limit = next((name for name in self._limits if name not in refused), self._limits[0])
+        asked: dict[str, Any] = {
+            limit: sampling.max_tokens,
+            "temperature": sampling.temperature if self.capabilities.temperature else None,
+            "top_p": sampling.top_p,
+            "top_k": sampling.top_k,
+            "stop": list(sampling.stop) or None,
+            "seed": sampling.seed if self.capabilities.seed else None,
+            "logprobs": True if request.extras.get("logprobs") is not None else None,
+            "top_logprobs": request.extras.get("logprobs"),
+            "return_token_ids": True if request.extras.get("token_ids") else None,
+            "chat_template_kwargs": self.extras.get("chat_template_kwargs"),
+        }
+        if request.schema is not None:
+            described = {"name": "answer", "schema": request.schema, "strict": True}
+            asked["response_format"] = {"type": "json_schema", "json_schema": described}
+        asked |= self.extras.get("extra_body", {})
+        return {
+            name: value
+            for name, value in asked.items()
+            if value is not None and name not in refused
+        }
+
+    def _messages(self, messages: Sequence[Message], takes_system: bool) -> list[dict[str, Any]]:
+        sent = [{"role": m.role, "content": self._content(m)} for m in messages]
+        system = "\n\n".join(m.text for m in messages if m.role == "system")
+        if takes_system or not system:
+            return sent
+        sent = [message for message in sent if message["role"] != "system"]
+        first = next((message for message in sent if message["role"] == "user"), None)
+        if first is None:
+            return [{"role": "user", "content": system}, *sent]
+        if isinstance(first["content"], str):
+            first["content"] = f"{system}\n\n{first['content']}"
+        else:
+            first["content"] = [{"type": "text", "text": system}, *first["content"]]
+        return sent
+
+    def _content(self, message: Message) -> str | list[dict[str, Any]]:
+        """A plain string where there is only text, which some servers need."""
+        if all(part.media is None for part in message.parts):
+            return message.text
+        content: list[dict[str, Any]] = []
+        for part in message.parts:
+            if part.media is None:
+                content.append({"type": "text", "text": part.text})
+                continue
+            if not self.capabilities.images or not part.media.mime.startswith("image/"):
+                raise HarnessError(
+                    f"the model '{self.model}' is not declared to take {part.media.mime}; "
+                    "set 'images: true' where it takes images"
+                )
+            data = base64.b64encode(part.media.read()).decode("ascii")
+            url = f"data:{part.media.mime};base64,{data}"
+            content.append({"type": "image_url", "image_url": {"url": url}})
+        return content
+
+    # --- asking ---------------------------------------------------------------------------
+
+    async def _ask(self, session: aiohttp.ClientSession, request: Request) -> Generation:
+        """Sends a request until it is answered, each time without what was refused."""
+        while True:
+            sent = set(self._parameters(request, self._refused))
+            if any(message.role == "system" for message in request.messages):
+                sent |= {"system"} - self._refused if self.capabilities.system_role else set()
+            refused, answer = await self._attempts(session, self.body(request), sent)
+            if refused is None:
+                return answer
+            both = ("logprobs", "top_logprobs")
+            self._refused.update(both if refused in both else (refused,))
+
+    async def _attempts(
+        self, session: aiohttp.ClientSession, body: bytes, sent: Collection[str]
+    ) -> tuple[str | None, Generation]:
+        """What of `sent` the server refuses, or else its answer, after as many tries as allowed."""
+        digest = hashlib.sha256(body).hexdigest()
+        timeouts = 0
+        for attempt in range(self._max_retries + 1):
+            started = time.perf_counter()
+            asked: float | None = None
+            try:
+                status, reply, headers = await self._server.send(
+                    session, "chat/completions", body, self._timeout
+                )
+            except (aiohttp.ClientError, OSError) as error:
+                timeouts += isinstance(error, TimeoutError)
+                said = self._server.reason(error, self._timeout)
+                answer = Generation(
+                    outcome="transport", error=f"no answer from {self._server.shown}: {said}"
+                )
+                # Whoever refuses, is unknown or untrusted now will be in a second; a server that
+                # is silent for a whole timeout gets one more chance, not five.
+                again = not isinstance(error, aiohttp.ClientConnectorError) and timeouts < 2
+                again = again and not isinstance(
+                    error, (aiohttp.ClientHttpProxyError, ssl.SSLError)
+                )
+            else:
+                if status < 300:
+                    answer = read_reply(reply)
+                    seconds = time.perf_counter() - started
+                    return None, self._without_secrets(replace(answer, seconds=seconds))
+                refused = refused_parameter(status, reply, sent)
+                if refused is not None:
+                    return refused, Generation()
+                answer = read_failure(status, reply)
+                if status in (401, 403) and answer.outcome == "server":
+                    answer = replace(answer, error=self._server.denied(status, reply))
+                again = answer.outcome == "server" and "insufficient_quota" not in reply
+                again = again and (status in _TRY_AGAIN or status >= 500)
+                asked = retry_after(headers)
+            if not again or attempt == self._max_retries or (asked or 0) > _LONGEST_RETRY_AFTER:
+                break
+            wait = min(_FIRST_WAIT * 2**attempt, _LONGEST_WAIT) * (1 + draw(digest, attempt)) / 2
+            await self._sleep(max(wait, asked or 0))
+        if attempt:
+            answer = replace(answer, error=f"{answer.error} (asked {attempt + 1} times)")
+        return None, self._without_secrets(answer)
+
+    def _without_secrets(self, answer: Generation) -> Generation:
+        return replace(answer, error=self._server.hide(answer.error)) if answer.error else answer
+
+    def _note(self, name: str) -> str:
+        if name == "system":
+            return "system role refused by the server; its text opens the first user message"
+        other = next((limit for limit in self._limits if limit not in self._refused), None)
+        if name in _LIMITS and other is not None:
+            return f"{name} refused by the server; {other} sent instead"
+        return f"{name} refused by the server and left out"
+
+    # --- connections ----------------------------------------------------------------------
+
+    def _join(self) -> _Pool:
+        """The pool of the running event loop, with one more user."""
+        loop = asyncio.get_running_loop()
+        if self._pool is None or self._pool.loop is not loop:
+            self._pool = _Pool.open(loop, self.capabilities.concurrency, self._server.tls)
+        self._pool.users += 1
+        return self._pool
+
+    async def _leave(self, pool: _Pool) -> None:
+        pool.users -= 1
+        if pool.users <= 0:
+            self._pool = None if self._pool is pool else self._pool
+            await pool.session.close()
+
+    @asynccontextmanager
+    async def _connected(self) -> AsyncIterator[_Pool]:
+        """Keeps the pool open for one request; without `start` the last to leave closes it."""
+        pool = self._join()
+        try:
+            yield pool
+        finally:
+            await self._leave(pool)
+
+    @asynccontextmanager
+    async def _alone(self, pool: _Pool, wanted: frozenset[str]) -> AsyncIterator[None]:
+        """Lets the first request with these parameters go alone.
+
+        So what the server does not take is refused once, not once for each of a burst.
+        """
+        if wanted not in self._tried:
+            async with pool.first[wanted]:
+                if wanted not in self._tried:
+                    try:
+                        yield
+                    finally:
+                        self._tried.add(wanted)
+                    return
+        yield
+
+
+@dataclass
+class _Pool:
+    """The connections of one event loop, how many use them, and who must wait."""
+
+    loop: asyncio.AbstractEventLoop
+    session: aiohttp.ClientSession
+    slots: asyncio.Semaphore
+    first: defaultdict[frozenset[str], asyncio.Lock] = field(
+        default_factory=lambda: defaultdict(asyncio.Lock)
+    )
+    users: int = 0
+
+    @classmethod
+    def open(cls, loop: asyncio.AbstractEventLoop, size: int, tls: ssl.SSLContext | bool) -> _Pool:
+        session = aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=size, ssl=tls))
+        return cls(loop, session, asyncio.Semaphore(size))
+
+
+@dataclass(frozen=True)
+class _Server:
+    """Where a server is and how it is reached. Secrets stand in fields that no repr shows."""
+
+    shown: str  # without user, password and query
+    url: URL = field(repr=False)
+    headers: Mapping[str, str] = field(repr=False)
+    secrets: tuple[str, ...] = field(repr=False)
+    proxy: URL | None = field(repr=False)
+    proxy_shown: str
+    tls: ssl.SSLContext | bool = field(repr=False)
+    keyed: bool
+
+    @classmethod
+    def at(
+        cls,
+        base_url: str,
+        api_key: str | None,
+        headers: Mapping[str, str],
+        ca_bundle: str | Path | None,
+        proxy: str | None,
+    ) -> _Server:
+        url, secrets = _address("base_url", base_url)
+        sent = {str(name): str(value).strip() for name, value in headers.items()}
+        sent["Content-Type"] = "application/json"
+        key = (api_key or "").strip()
+        if key and not any(name.lower() == "authorization" for name in sent):
+            sent["Authorization"] = f"Bearer {key}"
+        if any(ord(letter) < 32 or ord(letter) > 126 for text in sent.values() for letter in text):
+            raise HarnessError("backend 'openai': api_key and headers take printable ASCII only")
+        through = None
+        if proxy:
+            through, more = _address("proxy", proxy)
+            secrets = (*secrets, *more)
+        if url.user is not None and "Authorization" in sent:
+            url = url.with_user(None)  # a header and a user in the URL contradict each other
+        values = (key, *(str(value).strip() for value in headers.values()))
+        secrets = tuple(sorted({s for s in (*secrets, *values) if len(s) > 3}, key=len))[::-1]
+        tls = _trusting(Path(ca_bundle)) if ca_bundle else True
+        shown = "" if through is None else _shown(through)
+        return cls(_shown(url), url, sent, secrets, through, shown, tls, bool(key))
+
+    async def send(
+        self, session: aiohttp.ClientSession, path: str, body: bytes | None, seconds: float
+    ) -> tuple[int, str, Mapping[str, str]]:
+        """Status, text and headers of one exchange; redirects, which lose bodies, are not followed."""
+        address = (self.url / path).with_query(self.url.query)
+        async with session.request(
+            "GET" if body is None else "POST",
+            address,
+            data=body,
+            headers=self.headers,
+            proxy=self.proxy,
+            allow_redirects=False,
+            timeout=aiohttp.ClientTimeout(total=seconds),
+        ) as response:
+            text = (await response.read()).decode("utf-8-sig", "replace")
+            if 300 <= response.status < 400:
+                text = "the server sends elsewhere; correct base_url"
+            return response.status, text, response.headers
+
+    def hide(self, text: str) -> str:
+        """The text without any secret of this server."""
+        for secret in self.secrets:
+            text = text.replace(secret, "[hidden]")
+        return text
+
+    def denied(self, status: int, body: str) -> str:
+        """Why nobody is let in: 401 speaks of the key alone, and may repeat parts of it."""
+        if status == 401 and not self.keyed:
+            return f"the server at {self.shown} asks for an API key (HTTP 401); set api_key"
+        if status == 401:
+            return f"the server at {self.shown} refuses the API key (HTTP 401); check api_key"
+        said = self.hide(error_message(body))
+        return f"the server at {self.shown} forbids this (HTTP 403) {said}".rstrip()
+
+    def reason(self, error: Exception, seconds: float) -> str:
+        """Why no answer came, for people."""
+        if isinstance(error, TimeoutError):
+            return f"nothing came within {seconds:g} s"
+        if isinstance(error, aiohttp.ClientProxyConnectionError):
+            return f"the proxy {self.proxy_shown} cannot be reached"
+        if isinstance(error, aiohttp.ClientHttpProxyError):
+            return f"the proxy {self.proxy_shown} answers HTTP {error.status}"
+        if isinstance(error, aiohttp.ClientConnectorCertificateError):
+            return "its certificate is not trusted; name its authority in ca_bundle"
+        if isinstance(error, (aiohttp.ClientSSLError, ssl.SSLError)):
+            return "the TLS handshake failed; is it https that it speaks?"
+        if isinstance(error, aiohttp.ClientConnectorDNSError):
+            return f"the name '{self.url.host}' is not known"
+        if isinstance(error, aiohttp.ClientConnectorError):
+            number = error.os_error.errno
+            refused = number == errno.ECONNREFUSED or "refused" in str(error).lower()
+            return "connection refused" if refused else os.strerror(number or errno.EIO).lower()
+        if isinstance(error, (aiohttp.ClientConnectionError, aiohttp.ClientPayloadError)):
+            return "the connection broke off"
+        return self.hide(f"{type(error).__name__}: {error}")
+
+
+def _address(name: str, text: str) -> tuple[URL, tuple[str, ...]]:
+    """A URL and what of it is secret: its password and the values of its query."""
+    try:
+        url = URL(text.strip())
+        host = url.host
+    except (ValueError, AttributeError):
+        host = None
+    if host is None or url.scheme not in ("http", "https"):
+        raise HarnessError(f"backend 'openai': {name} is no http(s) address")
+    return url, (url.password or "", *(value for value in url.query.values() if len(value) > 15))
+
+
+def _shown(url: URL) -> str:
+    return str(url.with_user(None).with_query(None).with_fragment(None)).rstrip("/")
+
+
+def _trusting(bundle: Path) -> ssl.SSLContext:
+    try:
+        if bundle.is_dir():
+            return ssl.create_default_context(capath=str(bundle))
+        return ssl.create_default_context(cafile=str(bundle))
+    except (OSError, ssl.SSLError) as error:
+        raise HarnessError(
+            f"backend 'openai': ca_bundle {bundle} holds no certificates that can be read ({error})"
+        ) from error
+
+
+def retry_after(headers: Mapping[str, str]) -> float | None:
+    """Seconds that a server asks to wait: `retry-after-ms`, or `Retry-After` as number or date."""
+    for name, unit in (("retry-after-ms", 1e-3), ("Retry-After", 1.0)):
+        text = headers.get(name, "")
+        try:
+            seconds = float(text) * unit
+        except ValueError:
+            continue
+        return seconds if math.isfinite(seconds) and seconds >= 0 else None
+    try:
+        then = parsedate_to_datetime(headers.get("Retry-After", ""))
+    except ValueError:
+        return None
+    now = datetime.now(UTC)
+    return max(0.0, (then.replace(tzinfo=then.tzinfo or UTC) - now).total_seconds())

@@ -1,0 +1,24 @@
+"""`harness check SUITE`: what is missing or wrong, before anything is sent."""
+
+from __future__ import annotations
+
+import argparse
+
+from harness.cli.run import add_suite_arguments
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    add_suite_arguments(parser)
+
+
+def main(options: argparse.Namespace) -> int:
+    from harness.pipeline import plan_only
+    from harness.scoring import make_scorers
+    from harness.show import check_text
+    from harness.suite import load
+
+    suite = load(options.suite, options.settings, options.models)
+    plan, inputs = plan_only(suite)
+    make_scorers(suite)
+    print(check_text(suite, plan, inputs))
+    return 0

@@ -1,0 +1,24 @@
+"""`harness list KIND`: the parts there are, built in and installed, and the built-in suites."""
+
+from __future__ import annotations
+
+import argparse
+
+from harness.plugins import KINDS, registered
+
+ALL = (*KINDS, "suites", "controls")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("kind", choices=ALL)
+
+
+def main(options: argparse.Namespace) -> int:
+    if options.kind in KINDS:
+        for name, point in sorted(registered(options.kind).items()):
+            print(f"{name:<16} {point.value}")
+        return 0
+    from harness.suite import CONTROLS, builtin_suites
+
+    print("\n".join(builtin_suites() if options.kind == "suites" else CONTROLS))
+    return 0

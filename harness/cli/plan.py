@@ -1,0 +1,22 @@
+"""`harness plan SUITE`: cells, requests and tokens, before anything is sent."""
+
+from __future__ import annotations
+
+import argparse
+
+from harness.cli.run import add_suite_arguments, positive
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    add_suite_arguments(parser)
+    parser.add_argument("--limit", type=positive, metavar="N", help="take N samples only")
+
+
+def main(options: argparse.Namespace) -> int:
+    from harness.pipeline import plan_only
+    from harness.show import plan_text
+    from harness.suite import load
+
+    suite = load(options.suite, options.settings, options.models)
+    print(plan_text(suite, *plan_only(suite, options.limit)))
+    return 0

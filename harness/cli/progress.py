@@ -1,0 +1,94 @@
+"""A run's progress on the terminal: live bars where it is one, plain lines where it is not."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections import Counter
+from types import TracebackType
+
+
+class Live:
+    """Draws `classify 24/24` and `generate 2,112/3,200  31/s  ok 2,109  truncated 3  left 55 s`."""
+
+    def __init__(self) -> None:
+        from rich.console import Console
+        from rich.live import Live as RichLive
+
+        self._console = Console(stderr=True, highlight=False)
+        self._live = RichLive(
+            console=self._console, refresh_per_second=8, transient=False, get_renderable=self._draw
+        )
+        self._lines: dict[str, tuple[int, int]] = {}
+        self._outcomes: Counter[str] = Counter()
+        self._started = time.monotonic()
+        self._said = 0.0
+
+    def __enter__(self) -> Live:
+        if self._console.is_terminal:
+            self._live.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._console.is_terminal:
+            self._live.stop()
+        else:
+            print(self._text(), file=sys.stderr)
+
+    def stage(self, name: str, total: int, done: int = 0) -> None:
+        """A stage begins."""
+        self._lines[name] = (done, total)
+        if name == "generate":
+            self._started = time.monotonic()
+
+    def answer(self, outcome: str) -> None:
+        """One answer arrived."""
+        self._outcomes[outcome] += 1
+        done, total = self._lines.get("generate", (0, 0))
+        self._lines["generate"] = (done + 1, max(total, done + 1))
+        if not self._console.is_terminal and time.monotonic() - self._said > 30:
+            self._said = time.monotonic()
+            print(self._generate(), file=sys.stderr, flush=True)
+
+    def advance(self, name: str, done: int, total: int) -> None:
+        """A scorer got on."""
+        self._lines[f"score {name}"] = (done, total)
+
+    def note(self, text: str) -> None:
+        """Something a person should know."""
+        self._console.print(f"note: {text}", markup=False)
+
+    def _draw(self) -> object:
+        from rich.text import Text
+
+        return Text(self._text())
+
+    def _text(self) -> str:
+        lines = []
+        for name, (done, total) in self._lines.items():
+            line = self._generate() if name == "generate" else f"{name:<18}{done:,}/{total:,}"
+            lines.append(f"  {line}")
+        return "\n".join(lines)
+
+    def _generate(self) -> str:
+        done, total = self._lines["generate"]
+        new = sum(self._outcomes.values())
+        rate = new / max(time.monotonic() - self._started, 1e-3)
+        parts = [f"{'generate':<18}{done:,}/{total:,}"]
+        if new:
+            parts.append(f"{rate:,.0f}/s" if rate >= 1 else f"{rate:.2f}/s")
+            parts += [f"{name} {count:,}" for name, count in self._outcomes.most_common()]
+            if done < total:
+                parts.append(f"left {_duration((total - done) / rate)}")
+        return "  ".join(parts)
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

@@ -1,0 +1,18 @@
+"""`harness report RUN`: the HTML report, from the scores as they stand."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from harness.cli.run import print_result
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("run", type=Path, help="a run's folder")
+
+
+def main(options: argparse.Namespace) -> int:
+    from harness.pipeline import report
+
+    return print_result(report(options.run), 1.0)

@@ -1,0 +1,22 @@
+"""`harness show RUN CELL`: what was asked and answered, and what the scorers made of it."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("run", type=Path, help="a run's folder")
+    parser.add_argument(
+        "cell", nargs="?", help="model/sample/family/variant/arm/aspect/repeat; without it, a list"
+    )
+
+
+def main(options: argparse.Namespace) -> int:
+    from harness.show import cell_text, cells_text
+    from harness.store import Store
+
+    with Store.read(options.run) as store:
+        print(cell_text(store, options.cell) if options.cell else cells_text(store))
+    return 0

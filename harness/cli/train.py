@@ -1,0 +1,19 @@
+"""`harness train SUITE`: the suite's classifier, trained as its `train` entry says."""
+
+from __future__ import annotations
+
+import argparse
+
+from harness.cli.run import add_suite_arguments
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    add_suite_arguments(parser)
+
+
+def main(options: argparse.Namespace) -> int:
+    from harness.suite import load
+    from harness.train import train
+
+    print(train(load(options.suite, options.settings, options.models)))
+    return 0

@@ -1,0 +1,95 @@
+"""A run as tables: one row a cell, a score, a prediction. Timings are left out, so that two runs
+of the same suite, seed, machine and versions export the same bytes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from harness.scoring import Run
+from harness.store import Store
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def cells_table(store: Store) -> pd.DataFrame:
+    """One row a cell, in the order of the plan: what it is, was told, and was answered."""
+    import pandas as pd
+
+    run = Run(store)
+    rows = []
+    for cell_id, answered in run.answered.items():
+        cell, generation = answered.cell, answered.generation
+        sample = run.samples[cell.sample]
+        rows.append(
+            {
+                "cell": cell_id,
+                **vars(cell),
+                "true": sample.label,
+                "told": answered.told,
+                "request": answered.key,
+                "outcome": answered.outcome,
+                "text": generation.text if generation else None,
+                "reasoning": generation.reasoning if generation else None,
+                "error": generation.error if generation else None,
+                "prompt_tokens": generation.prompt_tokens if generation else None,
+                "completion_tokens": generation.completion_tokens if generation else None,
+            }
+        )
+    frame = pd.DataFrame(rows)
+    for column in ("prompt_tokens", "completion_tokens"):
+        if column in frame:
+            frame[column] = frame[column].astype("Int64")
+    return frame
+
+
+def scores_table(store: Store) -> pd.DataFrame:
+    """One row a score: subject, metric, value, version."""
+    import pandas as pd
+
+    columns: list[str] = ["subject_kind", "subject", "metric", "scorer", "version", "value"]
+    rows: list[dict[str, Any]] = [
+        {name: getattr(score, name) for name in columns} for score in store.scores()
+    ]
+    frame = pd.DataFrame(rows, columns=columns)
+    frame["value"] = frame["value"].astype("Float64")
+    return frame
+
+
+def predictions_table(store: Store) -> pd.DataFrame:
+    """One row a sample: true label, prediction, probabilities and metadata."""
+    import pandas as pd
+
+    predictions = store.predictions()
+    rows = []
+    for sample in store.samples():
+        prediction = predictions.get(sample.id)
+        row: dict[str, Any] = {"sample": sample.id, "label": sample.label}
+        row |= {f"metadata.{key}": value for key, value in sample.metadata.items()}
+        row["predicted"] = prediction.label if prediction else None
+        if prediction is not None:
+            row |= {f"p_{name}": value for name, value in prediction.probabilities.items()}
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def export(store: Store, kind: str, folder: Path) -> list[tuple[Path, int]]:
+    """Writes cells, scores and predictions as `parquet`, `csv` or `jsonl`; returns paths and rows."""
+    folder.mkdir(parents=True, exist_ok=True)
+    tables = {
+        "cells": cells_table(store),
+        "scores": scores_table(store),
+        "predictions": predictions_table(store),
+    }
+    written = []
+    for name, frame in tables.items():
+        path = folder / f"{name}.{kind}"
+        if kind == "parquet":
+            frame.to_parquet(path, index=False)
+        elif kind == "csv":
+            frame.to_csv(path, index=False)
+        else:
+            frame.to_json(path, orient="records", lines=True, force_ascii=False)
+        written.append((path, len(frame)))
+    return written

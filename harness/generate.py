@@ -1,0 +1,188 @@
+"""The stage that asks: requests in, stored generations out.
+
+Servers are asked by as many workers as the backend allows, each committing an answer before it
+asks for the next. Models in process run whole batches that the plan determines. What is
+stored is never asked for again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from harness.identity import request_key
+from harness.outcomes import cell_outcome
+from harness.plan import Plan, PlannedCell, next_turn
+from harness.records import Generation, InfrastructureError, Request
+from harness.store import Committer, Store
+from harness.suite import ModelSpec, Suite
+
+# After so many failures to reach a server in a row there is nobody there: the rest is not asked.
+GIVE_UP_AFTER = 20
+
+OnAnswer = Callable[[str, Generation], None]
+
+
+@dataclass
+class Budget:
+    """What a run may still spend; shared by all its models."""
+
+    max_time: float | None = None
+    max_cost: float | None = None
+    spent: float = 0.0
+    started: float = field(default_factory=time.monotonic)
+
+    def left(self) -> bool:
+        """Whether another request may go out."""
+        in_time = self.max_time is None or time.monotonic() - self.started < self.max_time
+        return in_time and (self.max_cost is None or self.spent < self.max_cost)
+
+    def pay(self, generation: Generation, price: tuple[float, float] | None) -> None:
+        """Counts what an answer cost."""
+        if price is not None:
+            tokens = (generation.prompt_tokens or 0, generation.completion_tokens or 0)
+            self.spent += (tokens[0] * price[0] + tokens[1] * price[1]) / 1e6
+
+
+async def check_servers(suite: Suite, plan: Plan) -> None:
+    """Raises `InfrastructureError` for the first model whose server does not answer."""
+    for spec in suite.models:
+        health = getattr(plan.backends[spec.name], "health", None)
+        if health is None:
+            continue
+        trouble = await health()
+        if trouble is not None:
+            raise InfrastructureError(f"model '{spec.name}': {trouble}")
+
+
+async def generate(
+    suite: Suite,
+    plan: Plan,
+    store: Store,
+    spec: ModelSpec,
+    cells: Sequence[PlannedCell],
+    budget: Budget,
+    on_answer: OnAnswer,
+) -> None:
+    """Asks one model for all its cells, turn by turn."""
+    backend = plan.backends[spec.name]
+    current = {planned.cell.id: (planned.key, planned.request) for planned in cells}
+    later = {planned.cell.id: planned.later for planned in cells}
+    seeded = backend.capabilities.seed
+    async with _running(backend):
+        turn = 1
+        while current:
+            requests = dict(current.values())
+            await _ask_all(store, backend, requests, budget, spec.price, on_answer)
+            turn += 1
+            following: dict[str, tuple[str, Request]] = {}
+            for cell_id, (key, request) in current.items():
+                if len(later[cell_id]) < turn - 1:
+                    continue
+                answer = store.generation(key)
+                if cell_outcome(answer, None) not in ("ok", "truncated", "refusal"):
+                    continue  # nothing to ask on: the cell's outcome is that of this turn
+                assert answer is not None
+                asked = next_turn(
+                    suite, request, answer.text, later[cell_id][turn - 2], seeded
+                )
+                following[cell_id] = (request_key(asked), asked)
+            with store.transaction():
+                store.put_requests(
+                    (key, request, later[cell_id][turn - 2].spans)
+                    for cell_id, (key, request) in following.items()
+                )
+                store.put_turns((cell_id, turn, key) for cell_id, (key, _) in following.items())
+            current = following
+
+
+async def ask(store: Store, backend: Any, requests: Sequence[Request]) -> list[Generation]:
+    """The answers to requests that a scorer makes, through the same store."""
+    keyed = {request_key(request): request for request in requests}
+    with store.transaction():
+        store.put_requests((key, request, ()) for key, request in keyed.items())
+    await _ask_all(store, backend, keyed, Budget(), None, lambda *_: None)
+    answers = [store.generation(request_key(request)) for request in requests]
+    return [answer or Generation(outcome="not_run") for answer in answers]
+
+
+async def _ask_all(
+    store: Store,
+    backend: Any,
+    requests: Mapping[str, Request],
+    budget: Budget,
+    price: tuple[float, float] | None,
+    on_answer: OnAnswer,
+) -> None:
+    answered = store.answered()
+    missing = {key: request for key, request in requests.items() if key not in answered}
+    if not missing:
+        return
+    committer = Committer(store)
+    if hasattr(backend, "generate_batch"):
+        for batch in backend.batches(list(requests.values())):
+            keys = [request_key(request) for request in batch]
+            if not any(key in missing for key in keys):
+                continue
+            if not budget.left():
+                return
+            started = time.perf_counter()
+            answers = await asyncio.to_thread(backend.generate_batch, batch)
+            seconds = (time.perf_counter() - started) / len(batch)
+            new = [
+                (key, replace(answer, seconds=seconds))
+                for key, answer in zip(keys, answers, strict=True)
+                if key in missing
+            ]
+            await asyncio.gather(*(committer.put(key, answer) for key, answer in new))
+            for key, answer in new:
+                budget.pay(answer, price)
+                on_answer(key, answer)
+        return
+    waiting = iter(missing.items())
+    unreachable = 0
+
+    async def work() -> None:
+        nonlocal unreachable
+        for key, request in waiting:
+            if not budget.left() or unreachable >= GIVE_UP_AFTER:
+                return
+            answer = await _one(backend, request)
+            unreachable = unreachable + 1 if answer.outcome == "transport" else 0
+            await committer.put(key, answer)
+            budget.pay(answer, price)
+            on_answer(key, answer)
+
+    count = min(backend.capabilities.concurrency, len(missing))
+    try:
+        async with asyncio.TaskGroup() as group:
+            for _ in range(count):
+                group.create_task(work())
+    except BaseExceptionGroup as failures:  # a full disk, say: one sentence is enough
+        raise failures.exceptions[0] from failures
+
+
+async def _one(backend: Any, request: Request) -> Generation:
+    started = time.perf_counter()
+    try:
+        answer: Generation = await backend.generate(request)
+    except Exception as error:
+        # A backend of one's own may fail; its cell is then unscorable and the run goes on.
+        return Generation(outcome="server", error=f"{type(error).__name__}: {error}")
+    return answer if answer.seconds else replace(answer, seconds=time.perf_counter() - started)
+
+
+@contextlib.asynccontextmanager
+async def _running(backend: Any) -> AsyncIterator[None]:
+    """Starts a backend that needs it, and stops it however the block ends."""
+    try:
+        if hasattr(backend, "start"):
+            await backend.start()
+        yield
+    finally:
+        if hasattr(backend, "stop"):
+            await backend.stop()

@@ -1,0 +1,220 @@
+"""Loads and checks expert gold, and finds the record that an explanation is held against.
+
+Gold is a folder of JSON, JSONL or YAML records (checked by `schema gold`), a table with one claim a
+row, or what a source brings along. A class-level record belongs to (label, aspect), a
+sample-level record to (sample, aspect); where both exist the sample's is used.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from harness import documents
+from harness.identity import digest, text_id
+from harness.records import Claim, GoldRecord, GoldSource, HarnessError
+
+_SUFFIXES = (".json", ".jsonl", ".yaml", ".yml")
+
+
+@dataclass(frozen=True)
+class Gold:
+    """All gold of a family. `hash` is the SHA-256 over its records, part of score versions."""
+
+    records: tuple[GoldRecord, ...] = ()
+    _by_label: Mapping[tuple[str, str], GoldRecord] = field(default_factory=dict, repr=False)
+    _by_sample: Mapping[tuple[str, str], GoldRecord] = field(default_factory=dict, repr=False)
+
+    @classmethod
+    def of(cls, records: Iterable[GoldRecord]) -> Gold:
+        """Gold from records; two records for the same place are refused."""
+        records = tuple(records)
+        by_label: dict[tuple[str, str], GoldRecord] = {}
+        by_sample: dict[tuple[str, str], GoldRecord] = {}
+        for record in records:
+            index, owner = (
+                (by_label, record.label) if record.label is not None else (by_sample, record.sample)
+            )
+            place = (str(owner), record.aspect)
+            if place in index:
+                raise HarnessError(f"gold: {place[0]} / {place[1]} has two records")
+            index[place] = record
+        return cls(records, by_label, by_sample)
+
+    def find(self, aspect: str, *, sample: str | None, label: str | None) -> GoldRecord | None:
+        """The sample's own record, else the label's, else `None`."""
+        if sample is not None and (sample, aspect) in self._by_sample:
+            return self._by_sample[sample, aspect]
+        return self._by_label.get((label, aspect)) if label is not None else None
+
+    def others(self, aspect: str, record: GoldRecord) -> list[GoldRecord]:
+        """The records of the same aspect and level that speak of something else."""
+        index: Mapping[tuple[str, str], GoldRecord] = (
+            self._by_label if record.label is not None else self._by_sample
+        )
+        return [other for (_, a), other in sorted(index.items()) if a == aspect and other != record]
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The labels that class-level gold speaks of, sorted."""
+        return tuple(sorted({label for label, _ in self._by_label}))
+
+    @property
+    def hash(self) -> str:
+        """SHA-256 over all records, whatever their order in the files."""
+        return digest(sorted(digest(record) for record in self.records))
+
+
+def gold_text(record: GoldRecord) -> str:
+    """The explanation that gold itself would give: its text, else its claims joined.
+
+    `must_not` claims are what an explanation must not say, so they do not stand in it.
+    """
+    if record.text:
+        return record.text
+    return join(claim.text for claim in record.claims if claim.importance != "must_not")
+
+
+def join(sentences: Iterable[str]) -> str:
+    """Sentences as one paragraph, each closed by a full stop."""
+    return " ".join(
+        text if text[-1] in ".!?" else text + "." for text in map(str.strip, sentences) if text
+    )
+
+
+def load(folder: Path) -> Gold:
+    """The gold in a folder. Raises `HarnessError` naming file, line and place."""
+    files = sorted(p for p in folder.rglob("*") if p.suffix in _SUFFIXES)
+    if not files:
+        raise HarnessError(f"{folder} holds no gold (.json, .jsonl, .yaml)")
+    return Gold.of(record for path in files for record in _records(path))
+
+
+def from_rows(
+    rows: Sequence[Mapping[str, Any]],
+    *,
+    claim: str,
+    aspects: Sequence[str],
+    sample: str | None = None,
+    input: str | None = None,
+    label: str | None = None,
+    aspect: str | None = None,
+    importance: str | None = None,
+    source: str | None = None,
+) -> Gold:
+    """Gold from a table with one claim a row; the names are those of columns.
+
+    `input` names a column of sample texts, from which ids are derived as a source without an id
+    column does. `aspect` is one of the family's `aspects`, or a column that names one.
+    """
+    if (sample is not None) + (input is not None) + (label is not None) != 1:
+        raise HarnessError("gold table: name exactly one of the columns sample, input and label")
+    grouped: dict[tuple[str, str], list[Claim]] = {}
+    for number, row in enumerate(rows, 1):
+        text = str(_cell(row, claim, number) or "").strip()
+        if not text:
+            raise HarnessError(f"gold table: row {number} has no claim in column '{claim}'")
+        if input is not None:
+            owner = text_id(str(_cell(row, input, number)))
+        else:
+            owner = str(_cell(row, sample or label or "", number))
+        if aspect is None:
+            if len(aspects) != 1:
+                raise HarnessError("gold table: the family has several aspects, so name 'aspect'")
+            place = aspects[0]
+        else:
+            place = aspect if aspect in aspects else str(_cell(row, aspect, number))
+        claims = grouped.setdefault((owner, place), [])
+        if any(known.text == text for known in claims):
+            continue
+        claims.append(
+            Claim(
+                id=f"c{len(claims) + 1}",
+                text=text,
+                importance=_importance(_cell(row, importance, number) if importance else "must"),
+                sources=(GoldSource(id=str(_cell(row, source, number))),) if source else (),
+            )
+        )
+    return Gold.of(
+        GoldRecord(
+            aspect=place,
+            claims=tuple(claims),
+            label=owner if label is not None else None,
+            sample=owner if label is None else None,
+        )
+        for (owner, place), claims in grouped.items()
+    )
+
+
+def _importance(value: Any) -> Any:
+    """`must`, `nice` or `must_not`, also as written by others (`Must_have`, `Nice_to_have`)."""
+    word = str(value).strip().lower().replace("-", "_").replace(" ", "_")
+    if word in ("must_not", "must_not_have"):
+        return "must_not"
+    for importance in ("must", "nice"):
+        if word.startswith(importance):
+            return importance
+    raise HarnessError(f"gold table: importance '{value}' is none of must, nice, must_not")
+
+
+def _cell(row: Mapping[str, Any], column: str, number: int) -> Any:
+    if column not in row:
+        raise HarnessError(f"gold table: row {number} has no column '{column}'")
+    return row[column]
+
+
+def _records(path: Path) -> list[GoldRecord]:
+    if path.suffix == ".jsonl":
+        lines = path.read_text("utf-8-sig").splitlines()
+        parsed = [
+            documents.parse("\n" * number + line, str(path))
+            for number, line in enumerate(lines)
+            if line.strip()
+        ]
+    else:
+        whole = documents.read(path)
+        if isinstance(whole.value, list):
+            parsed = [
+                documents.Document(
+                    whole.name,
+                    value,
+                    {place[1:]: line for place, line in whole.lines.items() if place[:1] == (i,)},
+                )
+                for i, value in enumerate(whole.value)
+            ]
+        else:
+            parsed = [whole]
+    records = []
+    for document in parsed:
+        documents.check(document, "gold")
+        records.append(_record(document))
+    return records
+
+
+def _record(document: documents.Document) -> GoldRecord:
+    value = document.value
+    seen: set[str] = set()
+    for i, claim in enumerate(value["claims"]):
+        if claim["id"] in seen:
+            raise document.error(("claims", i, "id"), f"the claim id '{claim['id']}' stands twice")
+        seen.add(claim["id"])
+    verification = value.get("verification", {})
+    return GoldRecord(
+        aspect=value["aspect"],
+        claims=tuple(_claim(claim) for claim in value["claims"]),
+        label=value.get("label"),
+        sample=value.get("sample"),
+        text=value.get("text"),
+        status=verification.get("status", "draft"),
+        reviews=tuple(verification.get("reviews", ())),
+        note=value.get("note"),
+    )
+
+
+def _claim(value: Mapping[str, Any]) -> Claim:
+    fields = dict(value)
+    fields["paraphrases"] = tuple(fields.get("paraphrases", ()))
+    fields["sources"] = tuple(GoldSource(**source) for source in fields.get("sources", ()))
+    return Claim(**fields)

@@ -1,0 +1,201 @@
+"""A run's manifest: the suite as resolved, versions, seeds and hashes, stored inside the run.
+
+Scoring, statistics and report read this and the store, never the suite file, so a run's folder
+is all that they need.
+"""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from importlib import metadata
+from typing import Any
+
+from harness import __version__, serial
+from harness.identity import digest
+from harness.plan import Inputs, Plan
+from harness.records import HarnessError
+from harness.store import Store
+from harness.suite import PartSpec, Suite
+
+_LIBRARIES = ("numpy", "scipy", "torch", "transformers", "sentence-transformers", "scikit-learn")
+
+
+@dataclass(frozen=True)
+class VariantInfo:
+    """What scoring and statistics need to know of a variant."""
+
+    name: str
+    axis: str | None
+    preserves_meaning: bool
+    oracle: bool = False
+    schema: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True)
+class FamilyInfo:
+    """A family as run."""
+
+    name: str
+    aspects: tuple[str, ...]
+    variants: tuple[VariantInfo, ...]
+    gold_hash: str
+    hash: str
+
+
+@dataclass(frozen=True)
+class ModelInfo:
+    """A model or control as run; `not_planned` counts cells left out by reason."""
+
+    name: str
+    backend: str
+    control: bool = False
+    price: tuple[float, ...] = ()
+    not_planned: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """The run as planned."""
+
+    suite: str
+    hash: str
+    folder: str
+    created: str
+    harness_version: str
+    seed: int
+    arms: tuple[str, ...]
+    repeats: int
+    families: tuple[FamilyInfo, ...]
+    models: tuple[ModelInfo, ...]
+    scorers: tuple[PartSpec, ...]
+    classes: tuple[str, ...]
+    cluster: str
+    about: str = ""
+    classifier: str | None = None
+    baselines: tuple[str, ...] = ()
+    group_by: tuple[str, ...] = ()
+    report_samples: int = 12
+    max_unscored: float = 1.0
+    human_labels: Mapping[str, str] | None = None
+    label_map: Mapping[str, str] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
+    versions: Mapping[str, str] = field(default_factory=dict)
+    samples_hash: str = ""
+
+    def family(self, name: str) -> FamilyInfo:
+        """The family of this name."""
+        return next(family for family in self.families if family.name == name)
+
+    def variant(self, family: str, name: str) -> VariantInfo:
+        """The variant of this family and name."""
+        return next(v for v in self.family(family).variants if v.name == name)
+
+    @property
+    def gold_hash(self) -> str:
+        """One hash over the gold of all families; part of every score's version."""
+        return digest({family.name: family.gold_hash for family in self.families})
+
+    def save(self, store: Store) -> None:
+        """Keeps the manifest in the run."""
+        store.set_meta({"manifest": serial.dumps(self)})
+
+    @classmethod
+    def load(cls, store: Store) -> Manifest:
+        """The manifest of a run; raises `HarnessError` where a run was never planned."""
+        text = store.meta().get("manifest")
+        if text is None:
+            raise HarnessError(f"{store.folder} was never planned; run its suite first")
+        return serial.loads(cls, text)
+
+    @classmethod
+    def of(cls, suite: Suite, inputs: Inputs, plan: Plan) -> Manifest:
+        """The manifest of a plan."""
+        return cls(
+            suite=suite.name,
+            about=suite.about,
+            hash=suite.hash,
+            folder=str(suite.folder),
+            created=datetime.now(UTC).isoformat(timespec="seconds"),
+            harness_version=__version__,
+            seed=suite.seed,
+            arms=suite.arms,
+            repeats=suite.repeats,
+            families=tuple(
+                FamilyInfo(
+                    name=spec.family.name,
+                    aspects=spec.aspects,
+                    variants=tuple(
+                        VariantInfo(v.name, v.axis, v.preserves_meaning, v.oracle, v.schema)
+                        for v in spec.family.variants
+                        if v.name in spec.variants
+                    ),
+                    gold_hash=inputs.gold[spec.family.name].hash,
+                    hash=spec.family.hash,
+                )
+                for spec in suite.families
+            ),
+            models=tuple(
+                ModelInfo(
+                    name=spec.name,
+                    backend=spec.backend,
+                    control=spec.control,
+                    price=spec.price or (),
+                    not_planned={
+                        reason: count
+                        for (model, reason), count in sorted(plan.not_planned.items())
+                        if model == spec.name
+                    },
+                )
+                for spec in suite.models
+            ),
+            scorers=suite.scorers,
+            classes=inputs.classes,
+            cluster=_cluster(inputs),
+            classifier=suite.classifier.kind if suite.classifier else None,
+            baselines=tuple(inputs.baselines),
+            group_by=suite.group_by,
+            report_samples=suite.report_samples,
+            max_unscored=suite.max_unscored,
+            human_labels=suite.human_labels,
+            label_map=suite.label_map,
+            warnings=_warnings(suite, plan),
+            versions=_versions(),
+            samples_hash=digest([digest(sample) for sample in inputs.samples]),
+        )
+
+
+def _cluster(inputs: Inputs) -> str:
+    """The largest cause that samples share: the label where gold speaks of labels."""
+    if any(gold.labels for gold in inputs.gold.values()):
+        return "label"
+    return "cluster" if any(sample.cluster for sample in inputs.samples) else "sample"
+
+
+def _warnings(suite: Suite, plan: Plan) -> tuple[str, ...]:
+    found = []
+    for family, labels in plan.labels_without_gold.items():
+        if labels:
+            found.append(f"Family {family} has no gold for the labels {', '.join(labels)}.")
+    for family, labels in plan.gold_without_label.items():
+        if labels:
+            found.append(
+                f"The gold of family {family} speaks of labels that do not occur: "
+                f"{', '.join(labels)}."
+            )
+    for spec in suite.families:
+        for variant, reason in spec.left_out.items():
+            found.append(f"Variant {variant} of family {spec.family.name} is left out: it {reason}.")
+    return tuple(found)
+
+
+def _versions() -> dict[str, str]:
+    versions = {"python": platform.python_version(), "explanation-harness": __version__}
+    for name in _LIBRARIES:
+        try:
+            versions[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return versions

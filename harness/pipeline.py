@@ -1,0 +1,260 @@
+"""The stages in order, each resumable: classify, plan, generate, score, report.
+
+The same command continues a run; a finished run says so. Whatever ends a run, what was answered
+is stored, and nothing stored is asked for again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from harness.generate import Budget, check_servers, generate
+from harness.manifest import Manifest
+from harness.outcomes import cell_outcome
+from harness.plan import Inputs, Plan, PlannedCell, limit, make_plan, prepare
+from harness.records import UNSCORABLE, Generation, HarnessError
+from harness.scoring import Run, make_scorers, score
+from harness.store import Store
+from harness.suite import Suite
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from harness.results import Results
+
+
+class Progress(Protocol):
+    """Hears how far a run is; the command line draws it."""
+
+    def stage(self, name: str, total: int, done: int = 0) -> None: ...
+    def answer(self, outcome: str) -> None: ...
+    def advance(self, name: str, done: int, total: int) -> None: ...
+    def note(self, text: str) -> None: ...
+
+
+class Silent:
+    """Progress for whoever does not look."""
+
+    def stage(self, name: str, total: int, done: int = 0) -> None: ...
+    def answer(self, outcome: str) -> None: ...
+    def advance(self, name: str, done: int, total: int) -> None: ...
+    def note(self, text: str) -> None: ...
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """A run as `harness.run` returns it."""
+
+    folder: Path
+    results: Results
+    unscorable: float  # share of planned cells
+    not_run: int
+    max_unscored: float = 1.0
+
+    @property
+    def verdict(self) -> tuple[str, ...]:
+        """The report's sentences."""
+        return tuple(sentence.text for sentence in self.results.verdict)
+
+    @property
+    def scores(self) -> pd.DataFrame:
+        """One row a score: subject, metric, value, version."""
+        from harness.export import scores_table
+
+        with Store.read(self.folder) as store:
+            return scores_table(store)
+
+    @property
+    def report(self) -> Path:
+        """The HTML report."""
+        return self.folder / "report.html"
+
+
+def run(
+    suite: Suite,
+    *,
+    out: Path | None = None,
+    samples: int | None = None,
+    only_failed: bool = False,
+    fresh: bool = False,
+    progress: Progress | None = None,
+) -> RunResult:
+    """Runs a suite to its report, or continues it.
+
+    `out` is the run's folder, `samples` the number of samples to take, `only_failed` asks again
+    only for what failed, `fresh` takes nothing from an earlier run. Raises `HarnessError`, and
+    `KeyboardInterrupt` with everything answered so far stored.
+    """
+    progress = progress or Silent()
+    folder = out or suite.run_folder
+    if (folder / "run.sqlite").exists() and not fresh:
+        finished = _finished(suite, folder, samples)
+        if finished is not None:
+            progress.note(f"{folder} is finished; nothing is asked again")
+            return finished
+    progress.stage("classify", 1)
+    inputs = limit(prepare(suite), samples)
+    progress.stage("classify", len(inputs.samples), len(inputs.samples))
+    plan = make_plan(suite, inputs)
+    manifest = Manifest.of(suite, inputs, plan)
+    if fresh:
+        _set_aside(folder)
+    with Store.write(folder) as store:
+        _lay_down(store, manifest, inputs, plan, samples)
+        for warning in manifest.warnings:
+            progress.note(warning)
+        if not fresh:
+            _take_over(store, plan)
+        asyncio.run(_generate_all(suite, plan, store, only_failed, progress))
+        return finish(store, progress)
+
+
+def finish(
+    store: Store, progress: Progress | None = None, scorers: Sequence[str] = ()
+) -> RunResult:
+    """Scores what is stored and writes the report; asks no model of the suite again."""
+    from harness.analysis import analyse
+    from harness.report.page import write
+
+    progress = progress or Silent()
+    run = Run(store)
+    made = make_scorers(run.manifest, scorers)
+    asyncio.run(score(run, made, progress.advance))
+    counts = Counter(answered.outcome for answered in run.answered.values())
+    planned = sum(counts.values())
+    unscorable = sum(counts[outcome] for outcome in UNSCORABLE) / max(planned, 1)
+    if not scorers:
+        store.set_meta({"finished": counts["not_run"] == 0 and counts["transport"] + counts["server"] == 0})
+    results = analyse(run, make_scorers(run.manifest) if scorers else made)
+    write(results, store.folder / "report.html")
+    return RunResult(
+        store.folder, results, unscorable, counts["not_run"], run.manifest.max_unscored
+    )
+
+
+def report(folder: Path) -> RunResult:
+    """Writes the report of a run again, from its scores as they stand."""
+    from harness.analysis import analyse
+    from harness.report.page import write
+
+    with Store.read(folder) as store:
+        run = Run(store)
+        results = analyse(run, make_scorers(run.manifest))
+        write(results, folder / "report.html")
+        counts = Counter(answered.outcome for answered in run.answered.values())
+    unscorable = sum(counts[outcome] for outcome in UNSCORABLE) / max(sum(counts.values()), 1)
+    return RunResult(folder, results, unscorable, counts["not_run"], run.manifest.max_unscored)
+
+
+def _finished(suite: Suite, folder: Path, samples: int | None) -> RunResult | None:
+    """The result of a run that has nothing left to do, read without writing."""
+    from harness.analysis import analyse
+
+    with Store.read(folder) as store:
+        meta = store.meta()
+        if not meta.get("finished") or meta.get("samples") != samples:
+            return None
+        run = Run(store)
+        if run.manifest.hash != suite.hash or not (folder / "report.html").exists():
+            return None
+        scorers = make_scorers(run.manifest)
+        from harness.scoring import version
+
+        now = {name: version(scorer, run.manifest) for name, scorer in scorers.items()}
+        if now != meta.get("versions_scored") or not _same_gold(suite, run):
+            return None
+        counts = Counter(answered.outcome for answered in run.answered.values())
+        unscorable = sum(counts[outcome] for outcome in UNSCORABLE) / max(sum(counts.values()), 1)
+        return RunResult(
+            folder, analyse(run, scorers), unscorable, counts["not_run"], run.manifest.max_unscored
+        )
+
+
+def _same_gold(suite: Suite, run: Run) -> bool:
+    """Whether the suite's files still hold the gold that was run (a source may add its own)."""
+    for spec in suite.families:
+        stored = set(run.gold[spec.family.name].records)
+        if spec.gold.records and not set(spec.gold.records) <= stored:
+            return False
+    return True
+
+
+def _lay_down(
+    store: Store, manifest: Manifest, inputs: Inputs, plan: Plan, samples: int | None
+) -> None:
+    created = store.meta().get("created", manifest.created)
+    with store.transaction():
+        store.put_samples(inputs.samples)
+        store.put_predictions("classifier", inputs.predictions.values())
+        for name, predictions in inputs.baselines.items():
+            store.put_predictions(f"baseline:{name}", predictions.values())
+        for family, gold in inputs.gold.items():
+            store.put_gold(family, gold.records)
+        store.put_requests((p.key, p.request, p.spans) for p in plan.cells)
+        store.put_cells((p.cell, p.told, p.key) for p in plan.cells)
+        store.put_turns((p.cell.id, 1, p.key) for p in plan.cells)
+        replace(manifest, created=created).save(store)
+        store.set_meta({"finished": False, "samples": samples, "created": created})
+
+
+def _set_aside(folder: Path) -> None:
+    """Keeps the store of an earlier run beside the new one: nothing that was answered is lost."""
+    path = folder / "run.sqlite"
+    if path.exists():
+        with Store.write(folder):
+            pass  # refuses while another process writes, and folds the log into the file
+        path.rename(folder / time.strftime("run-%Y%m%d-%H%M%S.sqlite"))
+
+
+def _take_over(store: Store, plan: Plan) -> None:
+    """Takes what sibling runs were already answered to the same requests."""
+    missing = {
+        planned.key for planned in plan.cells if planned.request.cell is None
+    } - store.answered()
+    for path in sorted(store.folder.resolve().parent.glob("*/run.sqlite")):
+        if missing and path.parent != store.folder.resolve():
+            store.copy_generations(missing, path.parent)
+
+
+async def _generate_all(
+    suite: Suite, plan: Plan, store: Store, only_failed: bool, progress: Progress
+) -> None:
+    cells = plan.cells
+    if only_failed:
+        failed = {
+            key for key, g in store.generations().items() if g.outcome in ("transport", "server")
+        }
+        cells = [planned for planned in cells if planned.key in failed]
+    by_model: dict[str, list[PlannedCell]] = {}
+    for planned in cells:
+        by_model.setdefault(planned.cell.model, []).append(planned)
+    answered = store.answered()
+    keys = {planned.key for planned in cells}
+    progress.stage("generate", len(keys), len(keys & answered))
+    if keys - answered:
+        await check_servers(suite, plan)
+    budget = Budget(suite.max_time, suite.max_cost)
+
+    def on_answer(_: str, generation: Generation) -> None:
+        progress.answer(cell_outcome(generation, None))
+
+    for spec in suite.models:
+        mine = by_model.get(spec.name, [])
+        if mine:
+            await generate(suite, plan, store, spec, mine, budget, on_answer)
+    if not budget.left():
+        progress.note("the limit of time or cost is reached; the same command continues")
+
+
+def plan_only(suite: Suite, samples: int | None = None) -> tuple[Any, Inputs]:
+    """The plan and its inputs, with nothing stored and nothing sent."""
+    inputs = limit(prepare(suite), samples)
+    if not inputs.samples:
+        raise HarnessError("there are no samples")
+    return make_plan(suite, inputs), inputs

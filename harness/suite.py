@@ -1,0 +1,414 @@
+"""A suite file becomes objects: what is classified, what is asked of which models, how it is scored.
+
+`${NAME}` is taken from the environment. Secrets and places (keys, URLs, paths) are used but take
+no part in the suite's identity, and secrets are never stored.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from harness import documents, plugins
+from harness import gold as gold_module
+from harness import prompts as prompts_module
+from harness.gold import Gold
+from harness.identity import digest
+from harness.prompts import Family
+from harness.records import ARMS, Arm, HarnessError, Sampling
+
+CONTROLS = (
+    "gold", "paraphrase", "other-label", "told", "negated", "empty", "echo", "mix(0.5)",
+)  # fmt: skip
+DEFAULT_SCORERS = ("claims", "similarity", "label", "schema", "stability")
+CONTROL_PREFIX = "control:"
+
+# Fields of a part that say where it is reached, not what it is: never part of a run's identity.
+_TRANSPORT = frozenset(
+    {"base_url", "ca_bundle", "proxy", "timeout", "max_retries", "concurrency", "environment", "server"}
+)
+_SECRETS = frozenset({"api_key", "headers", "password", "token"})
+_PATHS = frozenset({"path", "weights"})
+_VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
+
+
+@dataclass(frozen=True)
+class PartSpec:
+    """A plug-in named in a suite, with the fields it takes."""
+
+    kind: str
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+    def create(self, group: str, folder: Path) -> Any:
+        """The part itself. Raises `HarnessError` where there is none, or a field is wrong."""
+        return plugins.create(group, self.kind, folder, **self.options)
+
+
+@dataclass(frozen=True)
+class ModelSpec:
+    """A model of the suite, or a control."""
+
+    name: str
+    backend: str
+    model: str
+    options: Mapping[str, Any]
+    sampling: Sampling
+    price: tuple[float, float] | None = None  # per million tokens in and out
+
+    @property
+    def control(self) -> bool:
+        """Whether its score is known beforehand."""
+        return self.backend == "control"
+
+
+@dataclass(frozen=True)
+class FamilySpec:
+    """A family with the variants and aspects that the suite uses, and its gold."""
+
+    family: Family
+    variants: tuple[str, ...]
+    aspects: tuple[str, ...]
+    gold: Gold
+    left_out: Mapping[str, str] = field(default_factory=dict)  # variant -> why
+
+
+@dataclass(frozen=True)
+class Suite:
+    """A suite as resolved. `identity` is what its run's folder is named after."""
+
+    name: str
+    folder: Path
+    source: PartSpec
+    classifier: PartSpec | None
+    families: tuple[FamilySpec, ...]
+    models: tuple[ModelSpec, ...]
+    arms: tuple[Arm, ...]
+    repeats: int
+    seed: int
+    scorers: tuple[PartSpec, ...]
+    label_map: Mapping[str, str]
+    classifier_baselines: Mapping[str, PartSpec]
+    group_by: tuple[str, ...]
+    report_samples: int
+    max_time: float | None
+    max_cost: float | None
+    max_unscored: float
+    human_labels: Mapping[str, str] | None
+    about: str
+    identity: Mapping[str, Any]
+
+    @cached_property
+    def hash(self) -> str:
+        """The first 10 hexadecimal digits of the SHA-256 of the resolved suite."""
+        families = {spec.family.name: spec.family.hash for spec in self.families}
+        return digest({"suite": self.identity, "families": families})[:10]
+
+    @property
+    def run_folder(self) -> Path:
+        """Where its run goes unless the command says otherwise."""
+        return Path("reports") / f"{self.name}-{self.hash}"
+
+
+def find(name: str) -> Path:
+    """The suite file: a path, or the name of a built-in suite."""
+    path = Path(name)
+    if path.suffix in (".yaml", ".yml") or path.exists():
+        if not path.is_file():
+            raise HarnessError(f"there is no suite file {name}")
+        return path
+    builtin = Path(str(resources.files("harness").joinpath("suites", f"{name}.yaml")))
+    if builtin.is_file():
+        return builtin
+    raise HarnessError(f"there is no suite '{name}'; built in are {', '.join(builtin_suites())}")
+
+
+def builtin_suites() -> list[str]:
+    """The names of the suites that come with the harness."""
+    folder = Path(str(resources.files("harness").joinpath("suites")))
+    return sorted(path.stem for path in folder.glob("*.yaml"))
+
+
+def load(name: str, settings: Sequence[str] = (), models: Sequence[str] = ()) -> Suite:
+    """The suite of this file or name.
+
+    `settings` are `key.path=value` overrides (values read as YAML), `models` the names of those
+    models to keep (controls stay). Raises `HarnessError` naming file, line and place.
+    """
+    path = find(name)
+    document = documents.read(path)
+    for setting in settings:
+        _override(document, setting)
+    documents.check(document, "suite")
+    if "explain" in document.value:
+        raise document.error(("explain",), "attributions are not available in this version")
+    resolved, identity = _resolve(document, path.parent.resolve())
+    return _suite(document, resolved, identity, path.parent.resolve(), models)
+
+
+def _override(document: documents.Document, setting: str) -> None:
+    key, equals, text = setting.partition("=")
+    if not equals or not key:
+        raise HarnessError(f"--set {setting}: expected key=value")
+    value = documents.parse(text or "''", f"--set {key}").value
+    place = document.value
+    steps = key.split(".")
+    for step in steps[:-1]:
+        place = _step(place, step, setting)
+    last = steps[-1]
+    if isinstance(place, list):
+        _step(place, last, setting)
+        place[int(last)] = value
+    elif isinstance(place, dict):
+        place[last] = value
+    else:
+        raise HarnessError(f"--set {setting}: '{last}' is no place in the suite")
+
+
+def _step(place: Any, step: str, setting: str) -> Any:
+    if isinstance(place, list) and step.isdigit() and int(step) < len(place):
+        return place[int(step)]
+    if isinstance(place, list):
+        named = [item for item in place if isinstance(item, dict) and item.get("name") == step]
+        if named:
+            return named[0]
+    if isinstance(place, dict):
+        return place.setdefault(step, {})
+    raise HarnessError(f"--set {setting}: '{step}' is no place in the suite")
+
+
+# --- resolving ----------------------------------------------------------------------------
+
+
+def _resolve(document: documents.Document, folder: Path) -> tuple[Any, Any]:
+    """The suite with variables and paths filled in, and what identifies it."""
+
+    def walk(value: Any, place: documents.Place) -> tuple[Any, Any]:
+        if isinstance(value, dict):
+            pairs = {key: walk(item, (*place, key)) for key, item in value.items()}
+            identity = {key: pair[1] for key, pair in pairs.items() if pair[1] is not _ABSENT}
+            whole: Any = {key: pair[0] for key, pair in pairs.items()}
+        elif isinstance(value, list):
+            items = [walk(item, (*place, i)) for i, item in enumerate(value)]
+            whole = [item[0] for item in items]
+            identity = [item[1] for item in items]  # type: ignore[assignment]
+        else:
+            whole = _expand(document, value, place)
+            identity = whole
+            if isinstance(whole, str) and _is_path(place, whole):
+                identity = value
+                whole = str(folder / Path(whole).expanduser())
+        field_name = next((step for step in reversed(place) if isinstance(step, str)), "")
+        if field_name in _TRANSPORT | _SECRETS and len(place) > 1:
+            identity = _ABSENT  # type: ignore[assignment]
+        return whole, identity
+
+    return walk(document.value, ())
+
+
+_ABSENT = object()
+
+
+def _expand(document: documents.Document, value: Any, place: documents.Place) -> Any:
+    if not isinstance(value, str):
+        return value
+
+    def variable(match: re.Match[str]) -> str:
+        if match[1] not in os.environ:
+            raise document.error(place, f"the environment variable {match[1]} is not set")
+        return os.environ[match[1]]
+
+    return _VARIABLE.sub(variable, value)
+
+
+def _is_path(place: documents.Place, value: str) -> bool:
+    """Files are named by the field, or by a leading dot; plug-ins of one's own are not moved."""
+    name = place[-1]
+    if name in ("kind", "backend") or ":" in value.removeprefix("./").removeprefix("../"):
+        return False
+    return name in _PATHS or value.startswith(("./", "../"))
+
+
+# --- building -----------------------------------------------------------------------------
+
+
+def _suite(
+    document: documents.Document,
+    value: Mapping[str, Any],
+    identity: Mapping[str, Any],
+    folder: Path,
+    keep: Sequence[str],
+) -> Suite:
+    sampling = _sampling(value.get("sampling", {}), Sampling())
+    models = _models(document, value, sampling, keep)
+    classifier = _part(value["classifier"]) if "classifier" in value else None
+    arms: tuple[Arm, ...] = tuple(value.get("arms", ["predicted"] if classifier else ["none"]))
+    if classifier is None and arms != ("none",):
+        raise document.error(
+            ("arms",), "without a classifier nothing is predicted, so the only arm is 'none'"
+        )
+    report = value.get("report", {})
+    limits = value.get("limits", {})
+    return Suite(
+        name=value["name"],
+        folder=folder,
+        source=_part(value["source"]),
+        classifier=classifier,
+        families=tuple(
+            _family(document, ("families", i), item, value.get("gold", _ABSENT), folder)
+            for i, item in enumerate(value["families"])
+        ),
+        models=models,
+        arms=tuple(arm for arm in ARMS if arm in arms),
+        repeats=value.get("repeats", 1),
+        seed=value.get("seed", 0),
+        scorers=tuple(
+            PartSpec(item) if isinstance(item, str) else _part(item)
+            for item in value.get("scorers", DEFAULT_SCORERS)
+        ),
+        label_map=value.get("label_map", {}),
+        classifier_baselines={
+            name: _part(item) for name, item in value.get("classifier_baselines", {}).items()
+        },
+        group_by=tuple(report.get("group_by", ())),
+        report_samples=report.get("samples", 12),
+        max_time=_seconds(document, limits["max_time"]) if "max_time" in limits else None,
+        max_cost=limits.get("max_cost"),
+        max_unscored=value.get("max_unscored", 1.0),
+        human_labels=value.get("human_labels"),
+        about=value.get("about", ""),
+        identity=identity,
+    )
+
+
+def _part(value: Mapping[str, Any]) -> PartSpec:
+    return PartSpec(value["kind"], {key: item for key, item in value.items() if key != "kind"})
+
+
+def _sampling(value: Mapping[str, Any], above: Sampling) -> Sampling:
+    fields = dict(value)
+    if "stop" in fields:
+        fields["stop"] = tuple(fields["stop"])
+    return replace(above, **fields)
+
+
+def _models(
+    document: documents.Document,
+    value: Mapping[str, Any],
+    sampling: Sampling,
+    keep: Sequence[str],
+) -> tuple[ModelSpec, ...]:
+    models = []
+    own = ("name", "backend", "model", "sampling", "price")
+    for i, item in enumerate(value.get("models", [])):
+        if any(model.name == item["name"] for model in models):
+            raise document.error(("models", i, "name"), f"two models are named '{item['name']}'")
+        if item["name"].startswith(CONTROL_PREFIX):
+            raise document.error(("models", i, "name"), f"'{CONTROL_PREFIX}' is kept for controls")
+        price = item.get("price")
+        models.append(
+            ModelSpec(
+                name=item["name"],
+                backend=item["backend"],
+                model=item.get("model", item["name"]),
+                options={key: option for key, option in item.items() if key not in own},
+                sampling=_sampling(item.get("sampling", {}), sampling),
+                price=(price["input"], price["output"]) if price else None,
+            )
+        )
+    unknown = sorted(set(keep) - {model.name for model in models})
+    if unknown:
+        names = ", ".join(model.name for model in models) or "none"
+        raise HarnessError(f"--models: there is no model '{unknown[0]}'; the suite has {names}")
+    if keep:
+        models = [model for model in models if model.name in keep]
+    controls = value.get("controls", "all")
+    names = {"all": CONTROLS, "none": ()}.get(controls) if isinstance(controls, str) else controls
+    for name in names or ():
+        models.append(ModelSpec(f"{CONTROL_PREFIX}{name}", "control", name, {}, Sampling()))
+    if not models:
+        raise document.error(("models",), "there is neither a model nor a control to ask")
+    return tuple(models)
+
+
+def _family(
+    document: documents.Document,
+    place: documents.Place,
+    item: Any,
+    suite_gold: Any,
+    folder: Path,
+) -> FamilySpec:
+    name = item if isinstance(item, str) else item["family"]
+    chosen: Mapping[str, Any] = {} if isinstance(item, str) else item
+    try:
+        family = prompts_module.load(_find("prompts", name, folder))
+        variants = chosen.get("variants", [variant.name for variant in family.variants])
+        left_out = {}
+        for variant_name in list(variants):
+            variant = family.variant(variant_name)
+            if "evidence_summary" in variant.template.variables:
+                reason = "shows an evidence summary, for which attributions are needed"
+                if "variants" in chosen:
+                    raise HarnessError(f"the variant '{variant_name}' {reason}; take it out")
+                left_out[variant_name] = reason
+                variants.remove(variant_name)
+        unknown = sorted(set(chosen.get("aspects", ())) - set(family.aspects))
+        if unknown:
+            raise HarnessError(
+                f"family '{family.name}' has no aspect '{unknown[0]}'; "
+                f"it has {', '.join(family.aspects)}"
+            )
+        aspects = tuple(chosen.get("aspects", family.aspects))
+        gold = chosen.get("gold", suite_gold)
+        loaded = _gold(family.gold if gold is _ABSENT else gold, aspects, folder, gold is not _ABSENT)
+    except HarnessError as error:
+        raise document.error(place, str(error)) from error
+    return FamilySpec(family, tuple(variants), aspects, loaded, left_out)
+
+
+def _gold(value: Any, aspects: Sequence[str], folder: Path, named: bool) -> Gold:
+    if value is None:
+        return Gold.of(())
+    if isinstance(value, str):
+        try:
+            return gold_module.load(_find("gold", value, folder))
+        except HarnessError:
+            if named:
+                raise
+            return Gold.of(())  # a family whose gold the source brings along
+    from harness.tables import read_rows
+
+    columns = {key: item for key, item in value.items() if key not in ("kind", "path")}
+    rows = [row.values for row in read_rows(value["path"])]
+    return gold_module.from_rows(rows, aspects=aspects, **columns)
+
+
+def _find(kind: str, name: str, folder: Path) -> Path:
+    """A folder of prompts or gold: beside the suite, then HARNESS_PATH, installed, checkout."""
+    if "/" in name or name.startswith("."):
+        path = folder / name
+        if path.is_dir():
+            return path
+        raise HarnessError(f"there is no folder {path}")
+    package = Path(str(resources.files("harness")))
+    extra = [Path(p) for p in os.environ.get("HARNESS_PATH", "").split(os.pathsep) if p]
+    roots = [folder, *extra, package / "data", package.parent]
+    for root in roots:
+        if (root / kind / name).is_dir():
+            return root / kind / name
+    searched = ", ".join(str(root / kind) for root in roots)
+    raise HarnessError(f"there is no '{name}' in {searched}")
+
+
+def _seconds(document: documents.Document, value: str | float) -> float:
+    if isinstance(value, (int, float)):
+        return float(value)
+    match = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?)\s*(s|m|h|d)?", value.strip())
+    if match is None:
+        raise document.error(("limits", "max_time"), f"'{value}' is no time such as 90s, 30m or 2h")
+    return float(match[1]) * {"s": 1, "m": 60, "h": 3600, "d": 86400, None: 1}[match[2]]

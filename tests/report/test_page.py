@@ -1,0 +1,289 @@
+"""The report as one page: what stands in it, what is left out, and what cannot get in."""
+
+from __future__ import annotations
+
+import base64
+import dataclasses
+import hashlib
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+import report_example
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from harness.records import HarnessError
+from harness.report import page
+from harness.results import Breakdown, GoldStatus, Results
+
+HOSTILE = (
+    "</title></style></textarea><script>document.title='ran'</script>"
+    "<img src=x onerror=alert(1)>\"' onmouseover='alert(1)' ]]>--><svg onload=alert(1)>"
+    "javascript:alert(1) {{ 7*7 }} {% raw %} \u202e\u2066\x00 <a href=//evil.example>"
+)
+EMPTY = dataclasses.replace(
+    report_example.example(),
+    verdict=(), warnings=(), metrics=(), models=(), ranks=(), comparisons=(), breakdowns=(),
+    worst_cases=(), arm_effects=(), separations=(), agreements=(), classifier=None, views=(),
+    gold=GoldStatus(0, 0, {}, 0, 0), manifest={},
+)  # fmt: skip
+
+
+class Reader(HTMLParser):
+    """Elements with their attributes, and all text outside the style block."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__(convert_charrefs=True)
+        self.elements: list[tuple[str, dict[str, str | None]]] = []
+        self.texts: list[str] = []
+        self.style = ""
+        self.open: list[str] = []
+        self.feed(html)
+        self.close()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, dict(attrs)))
+        if tag not in ("meta", "img", "br", "wbr"):
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag, f"</{tag}> closes something else"
+
+    def handle_data(self, data: str) -> None:
+        if self.open and self.open[-1] == "style":
+            self.style += data
+        else:
+            self.texts.append(data)
+
+    @property
+    def text(self) -> str:
+        return " ".join("".join(self.texts).split())
+
+    @property
+    def shape(self) -> list[tuple[str, tuple[str, ...]]]:
+        return [(tag, tuple(sorted(attrs))) for tag, attrs in self.elements if tag != "wbr"]
+
+
+@pytest.fixture(scope="module")
+def results() -> Results:
+    return report_example.example()
+
+
+@pytest.fixture(scope="module")
+def read(results: Results) -> Reader:
+    return Reader(page.render(results))
+
+
+def section(html: str, name: str) -> str:
+    found = re.search(rf'<section id="{name}".*?</section>', html, re.DOTALL)
+    assert found, f"there is no section {name}"
+    return found.group()
+
+
+def test_the_page_is_well_formed_and_every_anchor_has_its_target(read: Reader) -> None:
+    assert read.open == []
+    ids = [attrs["id"] for _, attrs in read.elements if "id" in attrs]
+    assert len(ids) == len(set(ids))
+    targets = {attrs["href"] for tag, attrs in read.elements if tag == "a"}
+    assert targets <= {f"#{name}" for name in ids}
+
+
+def test_the_policy_allows_the_style_block_by_its_hash_and_nothing_else(read: Reader) -> None:
+    policy = next(
+        attrs["content"] or ""
+        for tag, attrs in read.elements
+        if tag == "meta" and attrs.get("http-equiv") == "Content-Security-Policy"
+    )
+    digest = base64.b64encode(hashlib.sha256(read.style.encode()).digest()).decode()
+    rules = dict(rule.strip().split(" ", 1) for rule in policy.split(";"))
+    assert rules["default-src"] == "'none'"
+    assert rules["style-src"] == f"'sha256-{digest}'"
+    assert rules["img-src"] == "data:"
+    assert "script-src" not in rules
+
+
+def test_nothing_is_loaded_run_or_styled_inline(read: Reader) -> None:
+    tags = {tag for tag, _ in read.elements}
+    assert not tags & {"script", "link", "iframe", "object", "embed", "base", "form", "audio"}
+    for tag, attrs in read.elements:
+        assert not [name for name in attrs if name.startswith("on") or name == "style"]
+        assert (attrs.get("src") or "data:").startswith("data:image/"), tag if "src" in attrs else 1
+        assert (attrs.get("href") or "#").startswith("#")
+    assert "url(" not in read.style
+    assert "@import" not in read.style
+
+
+def test_hostile_text_anywhere_changes_no_element_and_no_attribute(results: Results) -> None:
+    benign = "x" * len(HOSTILE)
+    hostile = Reader(page.render(report_example.planted(results, HOSTILE)))
+    assert hostile.shape == Reader(page.render(report_example.planted(results, benign))).shape
+    assert hostile.text.count("<script>document.title='ran'</script>") > 200
+    assert "{{ 7*7 }}" in hostile.text
+
+
+def test_no_control_character_reaches_the_page(results: Results) -> None:
+    html = page.render(report_example.planted(results, HOSTILE + "\ud800\x1b[31m"))
+    html.encode("utf-8")
+    assert not re.search("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]", html)
+
+
+@settings(max_examples=15, deadline=None)
+@given(st.text(st.sampled_from("<>&\"'/=`{}%#-!\\ \n\x00\u202eaS"), max_size=30))
+def test_no_text_whatsoever_changes_the_page_s_elements(payload: str) -> None:
+    small = report_example.example(samples=1, explanations=2)
+    shape = Reader(page.render(report_example.planted(small, "x"))).shape
+    assert Reader(page.render(report_example.planted(small, "x" + payload))).shape == shape
+
+
+def test_the_verdict_opens_the_report_with_the_note_and_the_warnings(
+    results: Results, read: Reader
+) -> None:
+    before_figures = read.text.split("Accuracy against stability", 2)[2 - 1]
+    for expected in [*(s.text for s in results.verdict), "No medical device.", *results.warnings]:
+        assert " ".join(expected.split()) in before_figures or expected in read.text
+    first = read.text.index(results.verdict[0].text)
+    assert first < read.text.index("Mean with its 95 % interval")
+    assert read.text.index(results.warnings[0]) < read.text.index("Mean with its 95 % interval")
+
+
+def test_every_estimate_of_the_leaderboard_is_shown_with_its_interval(
+    results: Results, read: Reader
+) -> None:
+    for model in results.models:
+        for estimate in model.estimates.values():
+            if estimate.value is not None and estimate.value < 10:
+                assert f"{estimate.value:.2f} [{estimate.low:.2f}, {estimate.high:.2f}]" in read.text
+
+
+def test_an_invalid_metric_is_struck_through_with_its_reason(results: Results) -> None:
+    models = section(page.render(results), "models")
+    estimate = results.models[0].estimates["label.consistency"]
+    for span in re.finditer(rf"{estimate.value:.2f}</span> <span class=\"ci\">\[{estimate.low:.2f}", models):
+        start = models.rfind("<td", 0, span.start())
+        assert models[start:].startswith("<td><s>")
+    assert "control gold less echo is −0.02" in Reader(models).text
+
+
+def test_the_gold_s_status_stands_beside_every_accuracy_figure(results: Results) -> None:
+    html = page.render(results)
+    for name in ("scatter", "models", "aspects", "variants", "arms", "controls"):
+        assert "draft gold" in section(html, name)
+    reviewed = dataclasses.replace(results, gold=GoldStatus(4, 9, {"reviewed": 4}, 4, 4))
+    assert "draft gold" not in page.render(reviewed)
+    assert "expert-verified" not in html
+
+
+def test_oracle_models_get_no_rank_even_where_the_results_hold_one(results: Results) -> None:
+    from harness.results import Rank
+
+    oracle = next(m.name for m in results.models if m.oracle)
+    ranked = dataclasses.replace(results, ranks=(Rank("claims.recall_vs_true", oracle, 1, 1, 1),))
+    board = section(page.render(ranked), "models")
+    assert "rank 1" not in board
+    assert "oracle, not ranked" in board
+
+
+def test_an_oracle_variant_named_in_the_manifest_is_marked(results: Results) -> None:
+    manifest = {**results.manifest, "oracle_variants": ["json"]}
+    variants = section(page.render(dataclasses.replace(results, manifest=manifest)), "variants")
+    assert re.search(r"json</bdi> <span class=\"tag oracle\">", variants)
+    assert "oracle</span></th>" not in section(page.render(results), "variants")
+
+
+def test_claims_are_marked_by_symbol_and_by_word(results: Results) -> None:
+    samples = section(page.render(results), "samples")
+    for symbol, word in (("✓", "supported"), ("✗", "contradicted"), ("○", "unsupported")):
+        assert re.search(rf'aria-hidden="true">{symbol}</span><span><span class="vh">{word}:', samples)
+
+
+def test_a_supported_must_not_claim_is_shown_as_harm(results: Results) -> None:
+    view = results.views[0]
+    shown = view.explanations[0]
+    claim = dataclasses.replace(shown.claims[3], verdict="supported", sentence="Stop them.")
+    assert claim.importance == "must_not"
+    changed = dataclasses.replace(shown, claims=(claim,))
+    views = (dataclasses.replace(view, explanations=(changed,)),)
+    text = Reader(page.render(dataclasses.replace(results, views=views))).text
+    assert "says what it must not" in text
+    assert "says what it must not" not in Reader(page.render(results)).text
+
+
+def test_parts_without_results_are_left_out_and_the_reason_is_given() -> None:
+    html = page.render(EMPTY)
+    read = Reader(html)
+    ids = {attrs.get("id") for tag, attrs in read.elements if tag == "section"}
+    assert ids == {"verdict", "models", "provenance"}
+    for reason in (
+        "this suite has no classifier",
+        "no person has judged these explanations",
+        "this suite ran no controls",
+        "no metric was broken down by aspect",
+    ):
+        assert reason in read.text
+    assert "This run reached no verdict." in read.text
+
+
+def test_a_suite_of_controls_alone_is_shown(results: Results) -> None:
+    controls = tuple(m for m in results.models if m.control)
+    html = page.render(dataclasses.replace(results, models=controls, ranks=(), comparisons=()))
+    assert "mix(0.5)" in section(html, "models")
+    assert "mix(0.5)" in section(html, "aspects")
+
+
+def test_an_unfinished_run_says_so(results: Results) -> None:
+    assert "not finished" in page.render(dataclasses.replace(results, finished=False))
+    assert "not finished" not in page.render(results)
+
+
+def test_a_breakdown_of_a_metric_that_is_not_listed_is_passed_over(results: Results) -> None:
+    stray = Breakdown("aspect", "gone.metric", results.breakdowns[0].rows)
+    page.render(dataclasses.replace(results, breakdowns=(stray,)))
+
+
+def test_five_thousand_long_explanations_make_a_file_of_bounded_size(results: Results) -> None:
+    shown = results.views[0].explanations[0]
+    generation = dataclasses.replace(shown.generation, text="word " * 20_000)
+    many = tuple(dataclasses.replace(shown, generation=generation) for _ in range(50))
+    views = tuple(dataclasses.replace(results.views[i % 6], explanations=many) for i in range(100))
+    html = page.render(dataclasses.replace(results, views=views, samples=100))
+    assert len(html) < 10_000_000
+    assert "24 of 100 samples and 288 of 5,280 planned explanations are shown" in Reader(html).text
+    assert "94,000 more characters are not shown" in html
+
+
+def test_the_same_results_give_the_same_page(results: Results) -> None:
+    assert page.render(results) == page.render(report_example.example())
+
+
+def test_writing_gives_utf8_and_says_where_it_cannot(results: Results, tmp_path: Path) -> None:
+    path = page.write(results, tmp_path / "report.html")
+    assert path.read_bytes().decode("utf-8") == page.render(results)
+    with pytest.raises(HarnessError, match="cannot be written"):
+        page.write(results, tmp_path / "gone" / "report.html")
+
+
+def luminance(colour: str) -> float:
+    """Relative luminance, WCAG 2.2."""
+    parts = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in parts]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+@pytest.mark.parametrize("mode", ["light", "dark"])
+def test_text_and_its_background_keep_the_contrast_of_wcag_aa(mode: str) -> None:
+    css = (page.FOLDER / "report.css").read_text()
+    light, dark = re.findall(r":root \{(.*?)\}", css, re.DOTALL)
+    colours = dict(re.findall(r"--([\w-]+): (#[0-9a-f]{6})", light))
+    if mode == "dark":
+        colours |= dict(re.findall(r"--([\w-]+): (#[0-9a-f]{6})", dark))
+    pairs = [(f"t{i}", f"s{i}") for i in range(7)]
+    pairs += [
+        (text, paper)
+        for text in ("ink", "muted", "accent", "good", "bad", "unsure", "oracle")
+        for paper in ("paper", "soft")
+    ]
+    for text, paper in pairs:
+        a, b = sorted((luminance(colours[text]), luminance(colours[paper])))
+        assert (b + 0.05) / (a + 0.05) >= 4.5, (text, paper)

@@ -1,0 +1,123 @@
+"""How results are arranged into the report's tables."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+import report_example
+
+from harness.report import tables
+from harness.results import Estimate, GoldStatus, MetricSummary, Results
+
+
+@pytest.fixture(scope="module")
+def results() -> Results:
+    return report_example.example()
+
+
+def test_models_come_before_oracles_before_controls_and_the_best_first(results: Results) -> None:
+    t = tables.Tables(results)
+    rows = t.board(t.leading())
+    kinds = [row.kind for row in rows]
+    assert kinds == sorted(kinds, key=["model", "oracle", "control"].index)
+    for kind in ("model", "control"):
+        values = [row.cells[0].estimate.value or 0.0 for row in rows if row.kind == kind]
+        assert values == sorted(values, reverse=True)
+
+
+def test_where_lower_is_better_the_lowest_comes_first(results: Results) -> None:
+    first = results.metrics[0]
+    lower = dataclasses.replace(first, metric=dataclasses.replace(first.metric, direction="lower"))
+    t = tables.Tables(dataclasses.replace(results, metrics=(lower, *results.metrics[1:])))
+    values = [r.cells[0].estimate.value for r in t.board(t.leading()) if r.kind == "model"]
+    assert values == sorted(values, key=lambda v: v or 0.0)
+
+
+def test_an_invalid_headline_metric_gives_way_to_a_valid_one_in_the_scatter(
+    results: Results,
+) -> None:
+    first, second = results.metrics[:2]
+    broken = dataclasses.replace(first, validity="invalid")
+    also = dataclasses.replace(
+        second, metric=dataclasses.replace(second.metric, headline="accuracy")
+    )
+    found = tables.Tables(
+        dataclasses.replace(results, metrics=(broken, also, *results.metrics[2:]))
+    ).scatter()
+    assert found is not None
+    assert found[1].id == second.id
+
+
+def test_without_headline_metrics_the_leaderboard_takes_those_that_can_be_trusted(
+    results: Results,
+) -> None:
+    plain: tuple[MetricSummary, ...] = tuple(
+        dataclasses.replace(m, metric=dataclasses.replace(m.metric, headline=None))
+        for m in results.metrics
+    )
+    leading = tables.Tables(dataclasses.replace(results, metrics=plain)).leading()
+    assert leading
+    assert not [c for c in leading if c.summary.validity in ("invalid", "baseline")]
+
+
+@pytest.mark.parametrize(
+    ("metric", "known", "twin"),
+    [
+        ("claims.recall_vs_true", {"claims.recall_vs_told"}, "claims.recall_vs_told"),
+        ("claims.recall_true", {"claims.recall_told"}, "claims.recall_told"),
+        ("claims.recall", {"claims.recall_vs_told"}, "claims.recall_vs_told"),
+        ("claims.recall_vs_told", {"claims.recall_vs_told"}, None),
+        ("claims.precision", {"claims.recall_vs_told"}, None),
+    ],
+)
+def test_a_metric_finds_its_twin_against_the_told_label(
+    metric: str, known: set[str], twin: str | None
+) -> None:
+    assert tables.told_twin(metric, known) == twin
+
+
+def test_vs_true_and_vs_told_share_one_table_by_model_and_arm(results: Results) -> None:
+    pairs = tables.Tables(results).arm_pairs()
+    first = pairs[0]
+    assert first.against_told is not None
+    assert (first.against_true.id, first.against_told.id) == report_example.IDS[:2]
+    arms = [arm for name, _, arm, _, _, _ in first.rows if name == "north-8b"]
+    assert arms == ["predicted", "gold", "wrong", "none"]
+    assert [p.against_true.id for p in pairs] == [report_example.IDS[0], report_example.IDS[2]]
+
+
+def test_coverage_counts_model_failures_as_scored_and_lost_cells_as_not(results: Results) -> None:
+    model = dataclasses.replace(
+        results.models[0],
+        planned=10,
+        outcomes={"ok": 5, "refusal": 1, "empty": 1, "server": 1, "too_long": 1, "not_run": 1},
+    )
+    assert tables.coverage(model) == 0.7
+    assert tables.coverage(dataclasses.replace(model, planned=0, outcomes={})) is None
+
+
+def test_shades_rise_with_worth_in_either_direction() -> None:
+    values = [Estimate(i / 20) for i in range(21)]
+    rising = [tables.shade(e, 0, 1, lower_is_better=False) for e in values]
+    falling = [tables.shade(e, 0, 1, lower_is_better=True) for e in values]
+    assert rising == sorted(rising, key=lambda s: s or 0)
+    assert (rising[0], rising[-1]) == (0, tables.SHADES - 1)
+    assert (falling[0], falling[-1]) == (tables.SHADES - 1, 0)
+    assert tables.shade(Estimate(None), 0, 1, lower_is_better=False) is None
+
+
+@pytest.mark.parametrize(
+    ("by_status", "words"),
+    [
+        ({"draft": 4}, "draft gold"),
+        ({"reviewed": 4}, "reviewed gold"),
+        ({"draft": 1, "reviewed": 3}, "gold: 3 of 4 reviewed"),
+        ({"draft": 3, "disputed": 1}, "draft gold, 1 disputed"),
+        ({}, "draft gold"),
+    ],
+)
+def test_the_gold_s_status_is_never_better_than_its_records(
+    by_status: dict[str, int], words: str
+) -> None:
+    assert tables.gold_status(GoldStatus(4, 20, by_status, 4, 4)) == words

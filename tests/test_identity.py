@@ -1,0 +1,118 @@
+"""Requests that mean the same share a key; whatever changes the answer changes the key."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from harness.identity import canonical, digest, draw, request_key, request_seed
+from harness.records import Media, Message, Part, Request, Sampling
+
+PLAIN = Request(
+    backend="openai",
+    model="qwen",
+    messages=(Message.of("system", "Be brief."), Message.of("user", "Why?")),
+    sampling=Sampling(temperature=0.7, max_tokens=64, seed=5),
+)
+PICTURE = Media("ab" * 32, "image/png", data=b"x")
+
+
+def test_the_key_is_the_sha256_of_canonical_json_that_anyone_can_write() -> None:
+    by_hand = {
+        "key_version": 1,
+        "backend": "openai",
+        "model": "qwen",
+        "revision": None,
+        "messages": [
+            {"role": "system", "parts": [{"text": "Be brief."}]},
+            {"role": "user", "parts": [{"text": "Why?"}]},
+        ],
+        "sampling": {
+            "temperature": 0.7,
+            "top_p": None,
+            "top_k": None,
+            "max_tokens": 64,
+            "stop": [],
+            "seed": 5,
+        },
+        "schema": None,
+        "extras": {},
+        "cell": None,
+        "reads": None,
+        "repeat": 1,
+    }
+    text = json.dumps(by_hand, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    assert request_key(PLAIN) == hashlib.sha256(text.encode()).hexdigest()
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        replace(PLAIN, backend="vllm"),
+        replace(PLAIN, model="other"),
+        replace(PLAIN, revision="abc"),
+        replace(PLAIN, messages=(Message.of("user", "Why?"),)),
+        replace(PLAIN, messages=(Message.of("system", "Be brief."), Message.of("user", "Why? "))),
+        replace(PLAIN, sampling=replace(PLAIN.sampling, temperature=0.8)),
+        replace(PLAIN, sampling=replace(PLAIN.sampling, seed=6)),
+        replace(PLAIN, schema={"type": "object"}),
+        replace(PLAIN, extras={"logprobs": 5}),
+        replace(PLAIN, repeat=2),
+        replace(PLAIN, cell="m/s/f/v/none/a/1"),
+        replace(PLAIN, reads="abc"),
+        replace(PLAIN, messages=(Message("user", (Part("Why?"), Part(media=PICTURE))),)),
+    ],
+)
+def test_whatever_determines_the_answer_changes_the_key(changed: Request) -> None:
+    assert request_key(changed) != request_key(PLAIN)
+
+
+def test_where_the_bytes_of_a_picture_lie_does_not_change_the_key() -> None:
+    there = replace(PICTURE, data=None, path="/somewhere/else.png")
+    keys = {
+        request_key(replace(PLAIN, messages=(Message("user", (Part(media=media),)),)))
+        for media in (PICTURE, there)
+    }
+    assert len(keys) == 1
+
+
+def test_text_that_spells_a_picture_is_not_a_picture() -> None:
+    picture = Message("user", (Part(media=PICTURE),))
+    spelled = Message.of("user", json.dumps({"media": PICTURE.sha256, "mime": PICTURE.mime}))
+    assert request_key(replace(PLAIN, messages=(picture,))) != request_key(
+        replace(PLAIN, messages=(spelled,))
+    )
+
+
+def test_the_seed_depends_on_run_request_and_repeat_but_not_on_a_seed_already_set() -> None:
+    unseeded = replace(PLAIN, sampling=replace(PLAIN.sampling, seed=None))
+    assert request_seed(1, PLAIN) == request_seed(1, unseeded)
+    seeds = {request_seed(run, replace(PLAIN, repeat=r)) for run in (1, 2) for r in (1, 2, 3)}
+    assert len(seeds) == 6
+    assert all(0 <= seed < 2**31 for seed in seeds)
+
+
+def test_seeds_use_all_31_bits() -> None:
+    seeds = [request_seed(run, PLAIN) for run in range(300)]
+    for bit in range(31):
+        ones = sum(seed >> bit & 1 for seed in seeds)
+        assert 100 < ones < 200, f"bit {bit} is set in {ones} of 300 seeds"
+
+
+@given(st.dictionaries(st.text(max_size=5), st.integers(-(2**50), 2**50), max_size=6))
+def test_the_order_of_fields_does_not_change_a_digest(value: dict[str, int]) -> None:
+    turned = dict(reversed(list(value.items())))
+    assert digest(value) == digest(turned)
+    assert json.loads(canonical(value)) == value
+
+
+def test_draws_are_uniform_and_repeatable() -> None:
+    drawn = [draw("wrong", i) for i in range(2000)]
+    assert drawn == [draw("wrong", i) for i in range(2000)]
+    assert 0.45 < sum(drawn) / len(drawn) < 0.55
+    assert all(0 <= value < 1 for value in drawn)
