@@ -1,3 +1,26 @@
 """Tells whether an LLM's explanation of a classifier's decision can be trusted."""
 
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
 __version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from harness.pipeline import RunResult
+
+
+def run(suite: str | Path, **options: Any) -> RunResult:
+    """Runs a suite file, or a built-in suite by name, to its report; continues where it stopped.
+
+    Options are those of `harness.pipeline.run` (`out`, `samples`, `only_failed`, `fresh`), and
+    `settings` and `models` as `--set` and `--models` take them. The result has `scores` (a pandas
+    frame, one row a score), `verdict` (the report's sentences) and `report` (the page's path).
+    Raises `harness.records.HarnessError` with one sentence for whatever a person can mend.
+    """
+    from harness import pipeline
+    from harness.suite import load
+
+    loaded = load(str(suite), options.pop("settings", ()), options.pop("models", ()))
+    return pipeline.run(loaded, **options)

@@ -35,7 +35,9 @@ class Document:
         while known and known not in self.lines:
             known = known[:-1]
         where = f"{self.name}:{self.lines.get(known, 1)}"
-        return HarnessError(f"{where}: {_path(place)}: {message}" if place else f"{where}: {message}")
+        return HarnessError(
+            f"{where}: {_path(place)}: {message}" if place else f"{where}: {message}"
+        )
 
 
 @cache
@@ -166,7 +168,9 @@ def _loader() -> Any:
         ("merge", r"^(?:<<)$", "<"),
     ):
         Loader.add_implicit_resolver(
-            f"tag:yaml.org,2002:{tag}", re.compile(pattern), [*first, ""] if tag == "null" else [*first]
+            f"tag:yaml.org,2002:{tag}",
+            re.compile(pattern),
+            [*first, ""] if tag == "null" else [*first],
         )
     return Loader
 

@@ -87,9 +87,7 @@ async def generate(
                 if cell_outcome(answer, None) not in ("ok", "truncated", "refusal"):
                     continue  # nothing to ask on: the cell's outcome is that of this turn
                 assert answer is not None
-                asked = next_turn(
-                    suite, request, answer.text, later[cell_id][turn - 2], seeded
-                )
+                asked = next_turn(suite, request, answer.text, later[cell_id][turn - 2], seeded)
                 following[cell_id] = (request_key(asked), asked)
             with store.transaction():
                 store.put_requests(

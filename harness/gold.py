@@ -15,6 +15,7 @@ from typing import Any
 from harness import documents
 from harness.identity import digest, text_id
 from harness.records import Claim, GoldRecord, GoldSource, HarnessError
+from harness.tables import Row
 
 _SUFFIXES = (".json", ".jsonl", ".yaml", ".yml")
 
@@ -93,7 +94,7 @@ def load(folder: Path) -> Gold:
 
 
 def from_rows(
-    rows: Sequence[Mapping[str, Any]],
+    rows: Sequence[Row],
     *,
     claim: str,
     aspects: Sequence[str],
@@ -112,20 +113,20 @@ def from_rows(
     if (sample is not None) + (input is not None) + (label is not None) != 1:
         raise HarnessError("gold table: name exactly one of the columns sample, input and label")
     grouped: dict[tuple[str, str], list[Claim]] = {}
-    for number, row in enumerate(rows, 1):
-        text = str(_cell(row, claim, number) or "").strip()
+    for row in rows:
+        text = (row.text(claim) or "").strip()
         if not text:
-            raise HarnessError(f"gold table: row {number} has no claim in column '{claim}'")
+            raise HarnessError(f"{row.place}: there is no claim in column '{claim}'")
         if input is not None:
-            owner = text_id(str(_cell(row, input, number)))
+            owner = text_id(row.text(input) or "")
         else:
-            owner = str(_cell(row, sample or label or "", number))
+            owner = row.text(sample or label or "") or ""
         if aspect is None:
             if len(aspects) != 1:
                 raise HarnessError("gold table: the family has several aspects, so name 'aspect'")
             place = aspects[0]
         else:
-            place = aspect if aspect in aspects else str(_cell(row, aspect, number))
+            place = aspect if aspect in aspects else str(row.text(aspect))
         claims = grouped.setdefault((owner, place), [])
         if any(known.text == text for known in claims):
             continue
@@ -133,8 +134,8 @@ def from_rows(
             Claim(
                 id=f"c{len(claims) + 1}",
                 text=text,
-                importance=_importance(_cell(row, importance, number) if importance else "must"),
-                sources=(GoldSource(id=str(_cell(row, source, number))),) if source else (),
+                importance=_importance(row, importance) if importance else "must",
+                sources=(GoldSource(id=str(row.text(source))),) if source else (),
             )
         )
     return Gold.of(
@@ -148,21 +149,16 @@ def from_rows(
     )
 
 
-def _importance(value: Any) -> Any:
+def _importance(row: Row, column: str) -> Any:
     """`must`, `nice` or `must_not`, also as written by others (`Must_have`, `Nice_to_have`)."""
+    value = row.text(column)
     word = str(value).strip().lower().replace("-", "_").replace(" ", "_")
     if word in ("must_not", "must_not_have"):
         return "must_not"
     for importance in ("must", "nice"):
         if word.startswith(importance):
             return importance
-    raise HarnessError(f"gold table: importance '{value}' is none of must, nice, must_not")
-
-
-def _cell(row: Mapping[str, Any], column: str, number: int) -> Any:
-    if column not in row:
-        raise HarnessError(f"gold table: row {number} has no column '{column}'")
-    return row[column]
+    raise HarnessError(f"{row.place}: importance '{value}' is none of must, nice, must_not")
 
 
 def _records(path: Path) -> list[GoldRecord]:

@@ -187,7 +187,9 @@ def _warnings(suite: Suite, plan: Plan) -> tuple[str, ...]:
             )
     for spec in suite.families:
         for variant, reason in spec.left_out.items():
-            found.append(f"Variant {variant} of family {spec.family.name} is left out: it {reason}.")
+            found.append(
+                f"Variant {variant} of family {spec.family.name} is left out: it {reason}."
+            )
     return tuple(found)
 
 

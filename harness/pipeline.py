@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -19,7 +19,7 @@ from harness.manifest import Manifest
 from harness.outcomes import cell_outcome
 from harness.plan import Inputs, Plan, PlannedCell, limit, make_plan, prepare
 from harness.records import UNSCORABLE, Generation, HarnessError
-from harness.scoring import Run, make_scorers, score
+from harness.scoring import Run, make_scorers, score, version
 from harness.store import Store
 from harness.suite import Suite
 
@@ -102,6 +102,7 @@ def run(
     inputs = limit(prepare(suite), samples)
     progress.stage("classify", len(inputs.samples), len(inputs.samples))
     plan = make_plan(suite, inputs)
+    make_scorers(suite.scorers, suite.folder)  # a wrong one is told before anything is sent
     manifest = Manifest.of(suite, inputs, plan)
     if fresh:
         _set_aside(folder)
@@ -118,44 +119,42 @@ def run(
 def finish(
     store: Store, progress: Progress | None = None, scorers: Sequence[str] = ()
 ) -> RunResult:
-    """Scores what is stored and writes the report; asks no model of the suite again."""
-    from harness.analysis import analyse
-    from harness.report.page import write
+    """Scores what is stored and writes the report; asks no model of the suite again.
 
+    `scorers` names those to run, the suite's unless given.
+    """
     progress = progress or Silent()
     run = Run(store)
-    made = make_scorers(run.manifest, scorers)
+    made = make_scorers(run.manifest.scorers, Path(run.manifest.folder), scorers)
     asyncio.run(score(run, made, progress.advance))
     counts = Counter(answered.outcome for answered in run.answered.values())
-    planned = sum(counts.values())
-    unscorable = sum(counts[outcome] for outcome in UNSCORABLE) / max(planned, 1)
-    if not scorers:
-        store.set_meta({"finished": counts["not_run"] == 0 and counts["transport"] + counts["server"] == 0})
-    results = analyse(run, make_scorers(run.manifest) if scorers else made)
-    write(results, store.folder / "report.html")
-    return RunResult(
-        store.folder, results, unscorable, counts["not_run"], run.manifest.max_unscored
-    )
+    left = counts["not_run"] + counts["transport"] + counts["server"]
+    store.set_meta({"finished": left == 0})
+    return _result(run, made)
 
 
 def report(folder: Path) -> RunResult:
     """Writes the report of a run again, from its scores as they stand."""
+    with Store.read(folder) as store:
+        run = Run(store)
+        return _result(run, make_scorers(run.manifest.scorers, Path(run.manifest.folder)))
+
+
+def _result(run: Run, scorers: Mapping[str, Any], *, write_report: bool = True) -> RunResult:
     from harness.analysis import analyse
     from harness.report.page import write
 
-    with Store.read(folder) as store:
-        run = Run(store)
-        results = analyse(run, make_scorers(run.manifest))
-        write(results, folder / "report.html")
-        counts = Counter(answered.outcome for answered in run.answered.values())
+    folder = run.store.folder
+    results = analyse(run, scorers)
+    if write_report:
+        write(results, folder / "report.html", folder / "blobs")
+    counts = Counter(answered.outcome for answered in run.answered.values())
     unscorable = sum(counts[outcome] for outcome in UNSCORABLE) / max(sum(counts.values()), 1)
     return RunResult(folder, results, unscorable, counts["not_run"], run.manifest.max_unscored)
 
 
 def _finished(suite: Suite, folder: Path, samples: int | None) -> RunResult | None:
     """The result of a run that has nothing left to do, read without writing."""
-    from harness.analysis import analyse
-
     with Store.read(folder) as store:
         meta = store.meta()
         if not meta.get("finished") or meta.get("samples") != samples:
@@ -163,17 +162,11 @@ def _finished(suite: Suite, folder: Path, samples: int | None) -> RunResult | No
         run = Run(store)
         if run.manifest.hash != suite.hash or not (folder / "report.html").exists():
             return None
-        scorers = make_scorers(run.manifest)
-        from harness.scoring import version
-
+        scorers = make_scorers(run.manifest.scorers, Path(run.manifest.folder))
         now = {name: version(scorer, run.manifest) for name, scorer in scorers.items()}
         if now != meta.get("versions_scored") or not _same_gold(suite, run):
             return None
-        counts = Counter(answered.outcome for answered in run.answered.values())
-        unscorable = sum(counts[outcome] for outcome in UNSCORABLE) / max(sum(counts.values()), 1)
-        return RunResult(
-            folder, analyse(run, scorers), unscorable, counts["not_run"], run.manifest.max_unscored
-        )
+        return _result(run, scorers, write_report=False)
 
 
 def _same_gold(suite: Suite, run: Run) -> bool:

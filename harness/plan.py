@@ -90,9 +90,7 @@ def prepare(suite: Suite) -> Inputs:
     Raises `HarnessError` for duplicate ids and for labels outside the class list.
     """
     source = suite.source.create("sources", suite.folder)
-    samples = [
-        replace(sample, label=_mapped(suite, sample.label)) for sample in source.samples()
-    ]
+    samples = [replace(sample, label=_mapped(suite, sample.label)) for sample in source.samples()]
     if not samples:
         raise HarnessError(f"the source '{suite.source.kind}' gave no samples")
     _refuse_duplicates(samples)
@@ -148,9 +146,7 @@ def next_turn(
 ) -> Request:
     """The request of the turn after `request` was answered."""
     messages = (*request.messages, Message.of("assistant", answer), *follow_up.messages)
-    following = replace(
-        request, messages=messages, sampling=replace(request.sampling, seed=None)
-    )
+    following = replace(request, messages=messages, sampling=replace(request.sampling, seed=None))
     return _with_seed(following, suite.seed) if seeded else following
 
 
@@ -217,8 +213,7 @@ def _classify(
             sample=sample.id,
             label=_mapped(suite, prediction.label),
             probabilities={
-                str(_mapped(suite, name)): value
-                for name, value in prediction.probabilities.items()
+                str(_mapped(suite, name)): value for name, value in prediction.probabilities.items()
             },
         )
     return tuple(classes), mapped
@@ -329,7 +324,9 @@ class _Renderer:
             return prompts.render(template, context, f"{spec.family.name}/{variant.name}")
         except HarnessError as error:
             if missing & {"probability", "probabilities"}:
-                return f"variant '{variant.name}' shows probabilities, and the classifier gives none"
+                return (
+                    f"variant '{variant.name}' shows probabilities, and the classifier gives none"
+                )
             raise HarnessError(
                 f"family '{spec.family.name}', variant '{variant.name}', sample '{sample.id}': {error}"
             ) from error
@@ -373,24 +370,18 @@ def _cells(
         tells = renderer.told(sample, arm)
         assert isinstance(tells, Told)
         for repeat in range(1, suite.repeats + 1):
-            cell = Cell(
-                spec.name, sample.id, family.family.name, variant.name, arm, aspect, repeat
-            )
+            cell = Cell(spec.name, sample.id, family.family.name, variant.name, arm, aspect, repeat)
             if answers is not None and not answers(cell):
                 left_out["it has no answer to give (no recording, or no gold)"] += 1
                 continue
             request = _request(suite, spec, backend, tuple(messages), variant, cell)
             key = request_key(request)
             later = () if getattr(backend, "reads_cell", False) else tuple(rendered[1:])
-            planned.append(
-                PlannedCell(cell, tells.label, key, request, rendered[0].spans, later)
-            )
+            planned.append(PlannedCell(cell, tells.label, key, request, rendered[0].spans, later))
     return planned, left_out
 
 
-def _places(
-    suite: Suite, inputs: Inputs
-) -> Iterator[tuple[FamilySpec, Variant, Arm, Sample, str]]:
+def _places(suite: Suite, inputs: Inputs) -> Iterator[tuple[FamilySpec, Variant, Arm, Sample, str]]:
     for spec in suite.families:
         for name in spec.variants:
             variant = spec.family.variant(name)

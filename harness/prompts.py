@@ -263,7 +263,9 @@ def _check_syntax(document: documents.Document) -> None:
 
 def _check_templates(document: documents.Document, variant: Variant) -> None:
     for template in filter(None, (variant.template, variant.none)):
-        fields = ["system"] * (template.system is not None) + ["user"] + ["then"] * len(template.then)
+        fields = (
+            ["system"] * (template.system is not None) + ["user"] + ["then"] * len(template.then)
+        )
         for field, (_, source) in zip(fields, template.sources, strict=True):
             unknown = sorted(_variables(source) - VARIABLES)
             if unknown:
@@ -331,7 +333,9 @@ def _variables(source: str) -> frozenset[str]:
     from jinja2 import TemplateSyntaxError, meta
 
     try:
-        return frozenset(meta.find_undeclared_variables(_environment().parse(source)) - {"_spans", "range"})
+        return frozenset(
+            meta.find_undeclared_variables(_environment().parse(source)) - {"_spans", "range"}
+        )
     except TemplateSyntaxError as error:
         raise HarnessError(f"line {error.lineno} of the template: {error.message}") from error
 
@@ -397,7 +401,9 @@ def _message(
     if "\x02" + _NONCE in plain:
         raise HarnessError("a template cuts its input with a filter; print it whole")
     close_part()
-    return Message(role, tuple(parts) or (Part(""),)), sorted(spans, key=lambda s: (s.part, s.start))
+    return Message(role, tuple(parts) or (Part(""),)), sorted(
+        spans, key=lambda s: (s.part, s.start)
+    )
 
 
 def mistype(text: str, rate: float, seed: str) -> str:

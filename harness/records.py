@@ -197,8 +197,7 @@ class Cell:
         parts = cell_id.split("/")
         if len(parts) != 7 or not parts[6].isdigit():
             raise HarnessError(
-                f"'{cell_id}' is no cell id; it reads "
-                "model/sample/family/variant/arm/aspect/repeat"
+                f"'{cell_id}' is no cell id; it reads model/sample/family/variant/arm/aspect/repeat"
             )
         model, sample, family, variant, arm, aspect = (unquote(part) for part in parts[:6])
         return cls(model, sample, family, variant, arm, aspect, int(parts[6]))

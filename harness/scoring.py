@@ -31,6 +31,7 @@ from harness.records import (
     Subject,
 )
 from harness.store import Store
+from harness.suite import PartSpec
 
 # Shared by all scorers, so no scorer's version depends on them: records without behaviour, and
 # the stages around scoring.
@@ -64,7 +65,9 @@ class Run:
             keys = turns.get(cell.id, {})
             key = keys[max(keys)] if keys else first
             generation = generations.get(key)
-            if generation is None and len(keys) > 1:  # an earlier turn failed, so this was not asked
+            if (
+                generation is None and len(keys) > 1
+            ):  # an earlier turn failed, so this was not asked
                 key = keys[max(turn for turn in keys if turn < max(keys))]
                 generation = generations.get(key)
             schema = self.manifest.variant(cell.family, cell.variant).schema
@@ -83,8 +86,7 @@ class Run:
         return [
             answered
             for answered in self.answered.values()
-            if answered.generation is not None
-            and answered.outcome not in (*UNSCORABLE, "not_run")
+            if answered.generation is not None and answered.outcome not in (*UNSCORABLE, "not_run")
         ]
 
     def subject(self, answered: Answered) -> Subject:
@@ -141,16 +143,18 @@ def group_id(cell: Cell, axis: str) -> str:
     return "/".join(parts)
 
 
-def make_scorers(manifest: Manifest, names: Sequence[str] = ()) -> dict[str, Any]:
-    """The scorers of a run by name, or those named. Raises `HarnessError` for unknown ones."""
-    specs = {spec.kind.rpartition(":")[2]: spec for spec in manifest.scorers}
-    for name in names:
-        from harness.suite import PartSpec
+def make_scorers(
+    specs: Sequence[PartSpec], folder: Path, names: Sequence[str] = ()
+) -> dict[str, Any]:
+    """Scorers by name: those of a suite, or only those named, which may be others.
 
-        specs.setdefault(name.rpartition(":")[2], PartSpec(name))
-    chosen = [name.rpartition(":")[2] for name in names] or list(specs)
-    folder = Path(manifest.folder)
-    return {name: specs[name].create("scorers", folder) for name in chosen}
+    `folder` is what `./file.py:Class` is relative to. Raises `HarnessError` for unknown ones.
+    """
+    known = {spec.kind.rpartition(":")[2]: spec for spec in specs}
+    for name in names:
+        known.setdefault(name.rpartition(":")[2], PartSpec(name))
+    chosen = [name.rpartition(":")[2] for name in names] or list(known)
+    return {name: known[name].create("scorers", folder) for name in chosen}
 
 
 def version(scorer: Any, manifest: Manifest) -> str:
@@ -266,7 +270,9 @@ async def _score_one(
     rows = []
     for found in scorer.score(subject, [*own, *answers]):
         if found.metric not in known:
-            raise HarnessError(f"scorer '{name}' gave a score for '{found.metric}', which it does not declare")
+            raise HarnessError(
+                f"scorer '{name}' gave a score for '{found.metric}', which it does not declare"
+            )
         metric = known[found.metric]
         if metric.subject != subject.kind or (metric.axis and not _varies(subject, metric.axis)):
             continue

@@ -43,7 +43,9 @@ def check_text(suite: Suite, plan: Plan, inputs: Inputs) -> str:
     """What is there and what is missing; reached only when nothing is wrong."""
     lines = [f"{suite.name}: no errors in suite, prompts, gold, labels and samples"]
     labels = Counter(sample.label or "(no label)" for sample in inputs.samples)
-    lines.append("samples: " + ", ".join(f"{name} {count}" for name, count in sorted(labels.items())))
+    lines.append(
+        "samples: " + ", ".join(f"{name} {count}" for name, count in sorted(labels.items()))
+    )
     for spec in suite.families:
         name = spec.family.name
         gold = inputs.gold[name]

@@ -84,7 +84,9 @@ class Store:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
             lock.close()
-            raise HarnessError(f"another process is writing to {folder}; wait for it, or use --out") from error
+            raise HarnessError(
+                f"another process is writing to {folder}; wait for it, or use --out"
+            ) from error
         path = folder / "run.sqlite"
         new = not path.exists() or path.stat().st_size == 0
         with _disk():
@@ -172,7 +174,8 @@ class Store:
             try:
                 yield
             except BaseException:
-                self._db.execute("ROLLBACK")
+                if self._db.in_transaction:  # a full disk has rolled back by itself
+                    self._db.execute("ROLLBACK")
                 raise
             self._db.execute("COMMIT")
 
@@ -263,7 +266,9 @@ class Store:
 
     def request(self, key: str) -> tuple[Request, list[Span]]:
         """A request and where template variables stand in it."""
-        row = self._db.execute("SELECT record, spans FROM requests WHERE key = ?", (key,)).fetchone()
+        row = self._db.execute(
+            "SELECT record, spans FROM requests WHERE key = ?", (key,)
+        ).fetchone()
         if row is None:
             raise HarnessError(f"{self.folder} holds no request {key[:12]}")
         spans = [serial.loads(Span, text) for text in json.loads(row[1])]

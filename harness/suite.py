@@ -31,7 +31,16 @@ CONTROL_PREFIX = "control:"
 
 # Fields of a part that say where it is reached, not what it is: never part of a run's identity.
 _TRANSPORT = frozenset(
-    {"base_url", "ca_bundle", "proxy", "timeout", "max_retries", "concurrency", "environment", "server"}
+    {
+        "base_url",
+        "ca_bundle",
+        "proxy",
+        "timeout",
+        "max_retries",
+        "concurrency",
+        "environment",
+        "server",
+    }
 )
 _SECRETS = frozenset({"api_key", "headers", "password", "token"})
 _PATHS = frozenset({"path", "weights"})
@@ -68,6 +77,14 @@ class ModelSpec:
 
 
 @dataclass(frozen=True)
+class TrainSpec:
+    """What the suite's classifier is trained on, and how."""
+
+    source: PartSpec
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class FamilySpec:
     """A family with the variants and aspects that the suite uses, and its gold."""
 
@@ -100,6 +117,7 @@ class Suite:
     max_cost: float | None
     max_unscored: float
     human_labels: Mapping[str, str] | None
+    train: TrainSpec | None
     about: str
     identity: Mapping[str, Any]
 
@@ -281,9 +299,15 @@ def _suite(
         max_cost=limits.get("max_cost"),
         max_unscored=value.get("max_unscored", 1.0),
         human_labels=value.get("human_labels"),
+        train=_train(value["train"]) if "train" in value else None,
         about=value.get("about", ""),
         identity=identity,
     )
+
+
+def _train(value: Mapping[str, Any]) -> TrainSpec:
+    options = {key: item for key, item in value.items() if key != "source"}
+    return TrainSpec(_part(value["source"]), options)
 
 
 def _part(value: Mapping[str, Any]) -> PartSpec:
@@ -303,7 +327,7 @@ def _models(
     sampling: Sampling,
     keep: Sequence[str],
 ) -> tuple[ModelSpec, ...]:
-    models = []
+    models: list[ModelSpec] = []
     own = ("name", "backend", "model", "sampling", "price")
     for i, item in enumerate(value.get("models", [])):
         if any(model.name == item["name"] for model in models):
@@ -328,8 +352,8 @@ def _models(
     if keep:
         models = [model for model in models if model.name in keep]
     controls = value.get("controls", "all")
-    names = {"all": CONTROLS, "none": ()}.get(controls) if isinstance(controls, str) else controls
-    for name in names or ():
+    chosen = {"all": CONTROLS, "none": ()}[controls] if isinstance(controls, str) else controls
+    for name in chosen:
         models.append(ModelSpec(f"{CONTROL_PREFIX}{name}", "control", name, {}, Sampling()))
     if not models:
         raise document.error(("models",), "there is neither a model nor a control to ask")
@@ -365,7 +389,9 @@ def _family(
             )
         aspects = tuple(chosen.get("aspects", family.aspects))
         gold = chosen.get("gold", suite_gold)
-        loaded = _gold(family.gold if gold is _ABSENT else gold, aspects, folder, gold is not _ABSENT)
+        loaded = _gold(
+            family.gold if gold is _ABSENT else gold, aspects, folder, gold is not _ABSENT
+        )
     except HarnessError as error:
         raise document.error(place, str(error)) from error
     return FamilySpec(family, tuple(variants), aspects, loaded, left_out)
@@ -384,8 +410,7 @@ def _gold(value: Any, aspects: Sequence[str], folder: Path, named: bool) -> Gold
     from harness.tables import read_rows
 
     columns = {key: item for key, item in value.items() if key not in ("kind", "path")}
-    rows = [row.values for row in read_rows(value["path"])]
-    return gold_module.from_rows(rows, aspects=aspects, **columns)
+    return gold_module.from_rows(read_rows(value["path"]), aspects=aspects, **columns)
 
 
 def _find(kind: str, name: str, folder: Path) -> Path:

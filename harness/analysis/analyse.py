@@ -13,7 +13,7 @@ from harness.analysis.controls import metric_summaries, separations
 from harness.analysis.score_table import ScoreTable
 from harness.analysis.verdict import verdict
 from harness.analysis.views import views
-from harness.results import Comparison, GoldStatus, Rank, Results
+from harness.results import Comparison, GoldStatus, ModelSummary, Rank, Results
 from harness.scoring import Run
 
 
@@ -55,9 +55,7 @@ def analyse(run: Run, scorers: Mapping[str, Any]) -> Results:
         breakdowns=tuple(models.breakdowns(table, dict.fromkeys(by_arm))),
         worst_cases=tuple(models.worst_cases(table, accuracy)) if accuracy else (),
         arm_effects=tuple(
-            models.arm_effects(
-                table, [m for m in by_arm if table.metrics[m][1].subject == "cell"]
-            )
+            models.arm_effects(table, [m for m in by_arm if table.metrics[m][1].subject == "cell"])
         ),
         separations=tuple(separated),
         agreements=agreements(table),
@@ -66,6 +64,12 @@ def analyse(run: Run, scorers: Mapping[str, Any]) -> Results:
         views=views(table),
         manifest={
             "about": manifest.about,
+            "oracle_variants": [
+                f"{family.name}/{variant.name}"
+                for family in manifest.families
+                for variant in family.variants
+                if variant.oracle
+            ],
             "versions": dict(manifest.versions),
             "scorers": dict(table.versions),
             "suite hash": manifest.hash,
@@ -88,7 +92,7 @@ def _gold_status(run: Run) -> GoldStatus:
     )
 
 
-def _served_warnings(summaries: tuple[models.ModelSummary, ...]) -> list[str]:
+def _served_warnings(summaries: tuple[ModelSummary, ...]) -> list[str]:
     """A server that changed under a run is a warning."""
     return [
         f"Model {summary.name} was served by more than one version: {', '.join(summary.served)}."

@@ -42,7 +42,9 @@ def classifier_page(run: Run) -> ClassifierPage | None:
             [float(t == p) for t, p in zip(true, predicted, strict=True)], clusters, bounds=(0, 1)
         ),
         balanced_accuracy=calibration.balanced_accuracy(true, predicted, classes, clusters),
-        ece=calibration.ece(confidence, correct, clusters=[row[2] for row in sure]) if sure else None,
+        ece=calibration.ece(confidence, correct, clusters=[row[2] for row in sure])
+        if sure
+        else None,
         reliability=tuple(calibration.reliability(confidence, correct)) if sure else (),
         groups=_groups(run, labelled),
         baselines=tuple(

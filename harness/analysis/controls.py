@@ -26,7 +26,9 @@ def metric_summaries(
     for metric_id, (scorer, metric) in table.metrics.items():
         mine = [r.validity for r in results if r.metric == metric_id]
         summaries.append(
-            MetricSummary(metric_id, scorer, metric, table.versions[scorer], _validity(metric.baseline, mine))
+            MetricSummary(
+                metric_id, scorer, metric, table.versions[scorer], _validity(metric.baseline, mine)
+            )
         )
     return tuple(summaries)
 
@@ -37,16 +39,14 @@ def _validity(baseline: bool, results: list[Validity]) -> Validity:
     tested = [validity for validity in results if validity != "no controls"]
     if not tested:
         return "no controls"
-    for verdict in ("invalid", "not shown"):
-        if verdict in tested:
-            return verdict  # type: ignore[return-value]
-    return "valid"
+    if "invalid" in tested:
+        return "invalid"
+    return "not shown" if "not shown" in tested else "valid"
 
 
 def _separation(table: ScoreTable, metric_id: str, separation: Separation) -> SeparationResult:
     """Pairs the two controls on the cells that both answered."""
     metric = table.metrics[metric_id][1]
-    sign = -1.0 if metric.direction == "lower" else 1.0
     sides = []
     for name in (separation.better, separation.worse):
         rows = table.rows(metric_id, f"{CONTROL_PREFIX}{name}", table.not_oracle)
@@ -57,13 +57,16 @@ def _separation(table: ScoreTable, metric_id: str, separation: Separation) -> Se
             metric_id, separation.better, separation.worse, separation.margin,
             Estimate(None, method="no cell that both controls answered"), "no controls",
         )  # fmt: skip
+    if metric.direction == "lower":
+        sides.reverse()  # the difference is then how far the worse control lies above the better
     difference, validity = paired.separation(
-        [sign * float(sides[0][unit].value or 0.0) for unit in units],
-        [sign * float(sides[1][unit].value or 0.0) for unit in units],
+        [float(sides[0][unit].value or 0.0) for unit in units],
+        [float(sides[1][unit].value or 0.0) for unit in units],
         [table.run.cluster(sides[0][unit].cell.sample) for unit in units],
         separation.margin,
         seed=table.run.manifest.seed,
         cluster_name=table.cluster_name,
+        bounds=table.range(metric_id),
     )
     return SeparationResult(
         metric_id, separation.better, separation.worse, separation.margin, difference, validity

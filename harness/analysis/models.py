@@ -79,10 +79,15 @@ def ranking(table: ScoreTable, metric: str) -> tuple[list[Rank], list[Comparison
     if len(values) < 2:
         return [], []
     direction = table.metrics[metric][1].direction or "higher"
-    found = ranks.rank(values, clusters, direction, seed=table.run.manifest.seed)
-    rows = [
-        Rank(metric, r.model, r.rank, r.low, r.high, found.reason or "") for r in found.rows
-    ]
+    found = ranks.rank(
+        values,
+        clusters,
+        direction,
+        seed=table.run.manifest.seed,
+        cluster_name=table.cluster_name,
+        bounds=table.range(metric),
+    )
+    rows = [Rank(metric, r.model, r.rank, r.low, r.high, found.reason) for r in found.rows]
     pairs = [
         Comparison(metric, pair.a, pair.b, pair.difference, pair.p_adjusted)
         for pair in found.comparisons
@@ -147,7 +152,12 @@ def worst_cases(table: ScoreTable, metric: str) -> list[WorstCase]:
         if len(by_variant) < 2:
             continue
         variant, estimate = worst_case.worst_variant(
-            by_variant, clusters, direction, seed=table.run.manifest.seed
+            by_variant,
+            clusters,
+            direction,
+            seed=table.run.manifest.seed,
+            cluster_name=table.cluster_name,
+            bounds=table.range(metric),
         )
         found.append(WorstCase(metric, model, variant, estimate))
     return found
@@ -179,16 +189,19 @@ def arm_effects(table: ScoreTable, metrics: Iterable[str]) -> list[ArmEffect]:
                 a, b = by_arm.get(first, {}), by_arm.get(second, {})
                 units = [u for u in sorted(a.keys() & b.keys()) if keep(a[u].cell.sample)]
                 if units:
-                    difference = _difference(table, [a[u] for u in units], [b[u] for u in units])
-                    found.append(ArmEffect(model, metric, f"{first} - {second}, {where}", difference))
+                    difference = _difference(table, metric, [a[u] for u in units], [b[u] for u in units])
+                    found.append(
+                        ArmEffect(model, metric, f"{first} - {second}, {where}", difference)
+                    )
     return found
 
 
-def _difference(table: ScoreTable, a: list[Row], b: list[Row]) -> Estimate:
+def _difference(table: ScoreTable, metric: str, a: list[Row], b: list[Row]) -> Estimate:
     return paired.difference(
         [float(row.value or 0.0) for row in a],
         [float(row.value or 0.0) for row in b],
         [table.run.cluster(row.cell.sample) for row in a],
         seed=table.run.manifest.seed,
         cluster_name=table.cluster_name,
+        bounds=table.range(metric),
     )

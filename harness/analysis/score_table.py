@@ -60,9 +60,7 @@ class ScoreTable:
                 parts[6] = "0"
             cell = Cell.parse("/".join(parts))
             return cell if cell.sample in self.run.samples else None
-        return (
-            self.run.answered[score.subject].cell if score.subject in self.run.answered else None
-        )
+        return self.run.answered[score.subject].cell if score.subject in self.run.answered else None
 
     def rows(self, metric: str, model: str, keep: Keep | None = None) -> list[Row]:
         """Scored rows of a model, not applicable ones left out."""
@@ -98,8 +96,7 @@ class ScoreTable:
     def not_oracle(self, cell: Cell) -> bool:
         """Whether a cell's prompt hides the gold evidence."""
         return (
-            cell.variant == "*"
-            or not self.run.manifest.variant(cell.family, cell.variant).oracle
+            cell.variant == "*" or not self.run.manifest.variant(cell.family, cell.variant).oracle
         )
 
     def headline(self, kind: str) -> str | None:
@@ -110,22 +107,25 @@ class ScoreTable:
             for name in named
             if any(self.rows(name, model) for model in [*self.models, *self.controls])
         ]
-        return (scored or named or [None])[0]
+        return next(iter(scored or named), None)
 
     def estimate(self, metric: str, rows: Iterable[Row]) -> Estimate:
         """The mean of rows with its interval, by the run's cluster."""
         rows = list(rows)
         if not rows:
             return Estimate(None, method="nothing was scored")
-        low, high = self.metrics[metric][1].range
-        bounds = (low, high) if low is not None and high is not None else None
         return intervals.mean(
             [float(row.value or 0.0) for row in rows],
             [self.run.cluster(row.cell.sample) for row in rows],
             seed=self.run.manifest.seed,
             cluster_name=self.cluster_name,
-            bounds=bounds,
+            bounds=self.range(metric),
         )
+
+    def range(self, metric: str) -> tuple[float, float] | None:
+        """A metric's lowest and highest value, `None` where one of them is open."""
+        low, high = self.metrics[metric][1].range
+        return (low, high) if low is not None and high is not None else None
 
     @property
     def cluster_name(self) -> str:
@@ -134,10 +134,10 @@ class ScoreTable:
 
     def bounds(self, metric: str, model: str) -> tuple[float, float] | None:
         """The lowest and highest mean that unscorable cells could have led to."""
-        spec = self.metrics[metric][1]
-        low, high = spec.range
-        if spec.subject != "cell" or low is None or high is None or spec.direction is None:
+        spec, edges = self.metrics[metric][1], self.range(metric)
+        if spec.subject != "cell" or edges is None or spec.direction is None:
             return None
+        low, high = edges
         rows = self.rows(metric, model, self.ranked)
         lost = sum(
             1

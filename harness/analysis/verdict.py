@@ -14,6 +14,7 @@ from harness.results import (
     ModelSummary,
     Rank,
     Sentence,
+    Tone,
 )
 
 
@@ -32,9 +33,7 @@ def verdict(
         metric = table.headline(topic)
         if metric is not None:
             own = [m for m in models if not m.control]
-            sentences.append(
-                _best(topic, by_id[metric], own, ranks, comparisons)
-            )
+            sentences.append(_best(topic, by_id[metric], own, ranks, comparisons))
     sentences.append(_scorers(metrics))
     sentences.append(_gold(gold))
     sentences.append(_coverage(models))
@@ -64,11 +63,17 @@ def _best(
     comparisons: Sequence[Comparison],
 ) -> Sentence:
     title = topic.capitalize()
-    scored = [m for m in models if metric.id in m.estimates and m.estimates[metric.id].value is not None]
+    scored = [
+        m for m in models if metric.id in m.estimates and m.estimates[metric.id].value is not None
+    ]
     if metric.validity == "invalid":
-        return Sentence(topic, f"{title}: {metric.id} failed its controls here, so it ranks nothing.", "bad")
+        return Sentence(
+            topic, f"{title}: {metric.id} failed its controls here, so it ranks nothing.", "bad"
+        )
     if not models:
-        return Sentence(topic, f"{title}: this run asks controls only; no model is judged.", "plain")
+        return Sentence(
+            topic, f"{title}: this run asks controls only; no model is judged.", "plain"
+        )
     if not scored:
         return Sentence(
             topic, f"{title}: {metric.id} was not applicable to any answer of a model.", "unsure"
@@ -78,7 +83,7 @@ def _best(
     numbers = "; ".join(f"{m.name} {number(m.estimates[metric.id])}" for m in scored[:6])
     more = f"; and {len(scored) - 6} more" if len(scored) > 6 else ""
     caution = "" if metric.validity == "valid" else f" The metric's validity is {metric.validity}."
-    tone = "good" if metric.validity == "valid" else "unsure"
+    tone: Tone = "good" if metric.validity == "valid" else "unsure"
     if len(scored) == 1:
         return Sentence(topic, f"{title} ({metric.id}): {numbers}.{caution}", "plain")
     mine = [r for r in ranks if r.metric == metric.id]
@@ -86,7 +91,9 @@ def _best(
     if unranked or not mine:
         reason = unranked or "there is nothing to pair"
         return Sentence(
-            topic, f"{title} ({metric.id}): {numbers}{more}. Not ranked: {reason}.{caution}", "unsure"
+            topic,
+            f"{title} ({metric.id}): {numbers}{more}. Not ranked: {reason}.{caution}",
+            "unsure",
         )
     first = scored[0].name
     beaten = {
@@ -121,8 +128,10 @@ def _scorers(metrics: Sequence[MetricSummary]) -> Sentence:
         mine = [m.id for m in promised if m.validity == name]
         if mine:
             text += f"; {name}: {', '.join(mine)}"
-    tone = "bad" if any(m.validity == "invalid" for m in promised) else "good"
-    return Sentence("scorers", text + ".", tone if valid == len(promised) or tone == "bad" else "unsure")
+    tone: Tone = "good" if valid == len(promised) else "unsure"
+    if any(m.validity == "invalid" for m in promised):
+        tone = "bad"
+    return Sentence("scorers", text + ".", tone)
 
 
 def _gold(gold: GoldStatus) -> Sentence:

@@ -87,7 +87,8 @@ _OPENING = re.compile(
     rf"(?:{_SORRY},? (?:but |that |and )?)?(?:{_SORRY},? (?:but )?)?{_UNABLE} {_DEED}"
     r"(?: for you| at this time| right now| here)?"
     r"(?: (?:as|because|since|due to) [^.!?]*)?"
-    r"(?:[.!]|,? (?:but|however,?) (?:i (?:can|could|would)|i'd|feel free|please|you (?:can|may))|$)"
+    r"(?:[.!]|,? (?:but|however,?) (?:i (?:can|could|would)|i'd|feel free|please|you (?:can|may))"
+    r"|$)"
 )
 _APOLOGY = re.compile(rf"{_SORRY},? (?:but )?(?:i|we) (?:can't|cannot|won't)\.?$")
 _LONGEST_REFUSAL = 500  # characters; chosen: what is longer explains something all the same
@@ -222,11 +223,6 @@ def read_reply(body: str) -> Generation:
     choices = reply.get("choices") if isinstance(reply, dict) else None
     choice = choices[0] if isinstance(choices, list) and choices else None
     if not isinstance(choice, dict) or not isinstance(choice.get("message"), dict):
-        # Gateways send an upstream failure with status 200.
-        error = reply.get("error") if isinstance(reply, dict) else None
-        if error:
-            code = error.get("code") if isinstance(error, dict) else None
-            return read_failure(code if isinstance(code, int) else 400, body)
         return _failed("server", f"the server's reply has no choices: {_short(body)}")
     message = choice["message"]
     text, thoughts = _content(message.get("content"))
@@ -235,6 +231,8 @@ def read_reply(body: str) -> Generation:
     reasoning = "\n\n".join(clean(part) for part in spoken if isinstance(part, str) and part)
     refusal = message.get("refusal")
     reason = choice.get("finish_reason")
+    if reason == "error":  # a gateway whose upstream failed halfway
+        return _failed("server", f"the model failed while it answered: {_short(body)}")
     outcome: Outcome = "ok"
     if reason in _REFUSED or (isinstance(refusal, str) and refusal.strip()):
         outcome = "refusal"
@@ -339,6 +337,20 @@ _NO_SYSTEM = re.compile(
 )
 
 
+def true_status(status: int, body: str) -> int:
+    """The status of a reply; an error sent with 200, as gateways do, has that of its code."""
+    if status >= 300 or '"error"' not in body:
+        return status
+    try:
+        reply = json.loads(body)
+    except (ValueError, RecursionError):
+        return status
+    if not isinstance(reply, dict) or reply.get("choices") or not reply.get("error"):
+        return status
+    code = reply["error"].get("code") if isinstance(reply["error"], dict) else None
+    return code if isinstance(code, int) and 400 <= code < 600 else 400
+
+
 def error_message(body: str) -> str:
     """What a server says went wrong, on one line of at most 300 characters; empty if nothing."""
     try:
@@ -376,8 +388,9 @@ def refused_parameter(status: int, body: str, sent: Collection[str]) -> str | No
 def _named(name: str) -> re.Pattern[str]:
     """Where a parameter is named: `stop`, `seed` and the like are words of prose as well."""
     return re.compile(
-        rf"(?:['\"`\[:]\s*|(?:parameter|param|argument|field|option)s? |\b(?=\w+_)){name}(?!\w)"
-        rf"|\b{name}(?= ?=|: | (?:is|are|param|arg|field|option|value)|, )"
+        r"(?:['\"`\[:]\s*|(?:parameter|param|argument|field|option)s? |invalid |\b(?=\w+_))"
+        rf"{name}(?!\w)"
+        rf"|\b{name}(?= ?=| (?:is|are|param|arg|field|option|value))|^{name}: "
     )
 
 

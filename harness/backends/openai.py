@@ -9,32 +9,27 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import errno
 import hashlib
 import json
-import math
-import os
 import ssl
 import time
-from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import aiohttp
-from yarl import URL
 
 from harness.backends.answers import (
     error_message,
     read_failure,
     read_reply,
     refused_parameter,
+    true_status,
     well_formed,
 )
+from harness.backends.connection import Pool, Server, retry_after
 from harness.identity import draw
 from harness.records import Capabilities, Generation, HarnessError, Message, Request
 
@@ -88,13 +83,33 @@ class OpenAI:
         extras: Mapping[str, Any] | None = None,
         revision: str | None = None,
     ) -> None:
-        for name, ok in (
-            ("timeout", timeout > 0),
-            ("max_retries", max_retries >= 0),
-            ("concurrency", concurrency >= 1),
+        for name, value, lowest in (
+            ("timeout", timeout, 1e-3),
+            ("max_retries", max_retries, 0),
+            ("concurrency", concurrency, 1),
         ):
-            if not ok:
-                raise HarnessError(f"backend 'openai': {name} is too small")
+            whole = isinstance(value, int) or name == "timeout"
+            if not isinstance(value, int | float) or not whole or value < lowest:
+                raise HarnessError(
+                    f"backend 'openai': {name} is a {'' if name == 'timeout' else 'whole '}number "
+                    f"of at least {lowest:g}, not {value!r}"
+                )
+        for name, switch in (
+            ("images", images),
+            ("system_role", system_role),
+            ("temperature", temperature),
+            ("seed", seed),
+        ):
+            if not isinstance(switch, bool):
+                raise HarnessError(f"backend 'openai': {name} is true or false, not {switch!r}")
+        for name, mapping in (
+            ("headers", headers),
+            ("chat_template_kwargs", chat_template_kwargs),
+            ("extra_body", extra_body),
+            ("extras", extras),
+        ):
+            if mapping is not None and not isinstance(mapping, Mapping):
+                raise HarnessError(f"backend 'openai': {name} is a mapping of names to values")
         if max_tokens_field not in _LIMITS:
             raise HarnessError(f"backend 'openai': max_tokens_field is one of {', '.join(_LIMITS)}")
         unknown = sorted(set(extras or ()) - set(_EXTRAS))
@@ -124,26 +139,31 @@ class OpenAI:
             self.extras["system_role"] = False
         if not temperature:
             self.extras["temperature"] = False
-        self._server = _Server.at(base_url, api_key, headers or {}, ca_bundle, proxy)
+        self._server = Server.at(base_url, api_key, headers or {}, ca_bundle, proxy)
         self._timeout = timeout
         self._max_retries = max_retries
         self._limits = (max_tokens_field, *(name for name in _LIMITS if name != max_tokens_field))
         self._refused: set[str] = set()  # what this server does not take
         self._tried: set[frozenset[str]] = set()  # sets of parameters it has answered to
-        self._pool: _Pool | None = None
+        self._pool: Pool | None = None
+        self._held: Pool | None = None
         self._sleep: Callable[[float], Any] = asyncio.sleep
 
     def __repr__(self) -> str:
         return f"OpenAI(model={self.model!r}, base_url={self._server.shown!r})"
 
     async def start(self) -> None:
-        """Opens the pool of connections for this event loop."""
-        self._join()
+        """Opens the pool of connections for this event loop and holds it until `stop`."""
+        pool = self._join()
+        if self._held is pool:
+            pool.users -= 1
+        self._held = pool
 
     async def stop(self) -> None:
-        """Closes it; harmless where none is open."""
-        if self._pool is not None:
-            await self._leave(self._pool)
+        """Lets go of it; harmless where it was never held."""
+        pool, self._held = self._held, None
+        if pool is not None:
+            await self._leave(pool)
 
     async def health(self) -> str | None:
         """`None` where the server answers `GET {base_url}/models`, else why not, in a sentence."""
@@ -167,9 +187,7 @@ class OpenAI:
 
     async def generate(self, request: Request) -> Generation:
         """The answer; a failure is an outcome with an error, never an exception."""
-        wanted = frozenset(self._parameters(request, ()))
-        if any(message.role == "system" for message in request.messages):
-            wanted |= {"system"} if self.capabilities.system_role else set()
+        wanted = self._names(request, ())
         async with self._connected() as pool, pool.slots, self._alone(pool, wanted):
             try:
                 answer = await self._ask(pool.session, request)
@@ -223,6 +241,13 @@ class OpenAI:
             if value is not None and name not in refused
         }
 
+    def _names(self, request: Request, refused: Collection[str]) -> frozenset[str]:
+        """The parameters that are sent; `system` stands for a system message."""
+        names = set(self._parameters(request, refused))
+        if self.capabilities.system_role and any(m.role == "system" for m in request.messages):
+            names |= {"system"} - set(refused)
+        return frozenset(names)
+
     def _messages(self, messages: Sequence[Message], takes_system: bool) -> list[dict[str, Any]]:
         sent = [{"role": m.role, "content": self._content(m)} for m in messages]
         system = "\n\n".join(m.text for m in messages if m.role == "system")
@@ -262,9 +287,7 @@ class OpenAI:
     async def _ask(self, session: aiohttp.ClientSession, request: Request) -> Generation:
         """Sends a request until it is answered, each time without what was refused."""
         while True:
-            sent = set(self._parameters(request, self._refused))
-            if any(message.role == "system" for message in request.messages):
-                sent |= {"system"} - self._refused if self.capabilities.system_role else set()
+            sent = self._names(request, self._refused)
             refused, answer = await self._attempts(session, self.body(request), sent)
             if refused is None:
                 return answer
@@ -297,6 +320,7 @@ class OpenAI:
                     error, (aiohttp.ClientHttpProxyError, ssl.SSLError)
                 )
             else:
+                status = true_status(status, reply)
                 if status < 300:
                     answer = read_reply(reply)
                     seconds = time.perf_counter() - started
@@ -308,7 +332,7 @@ class OpenAI:
                 if status in (401, 403) and answer.outcome == "server":
                     answer = replace(answer, error=self._server.denied(status, reply))
                 again = answer.outcome == "server" and "insufficient_quota" not in reply
-                again = again and (status in _TRY_AGAIN or status >= 500)
+                again = again and (status in _TRY_AGAIN or (status >= 500 and status != 501))
                 asked = retry_after(headers)
             if not again or attempt == self._max_retries or (asked or 0) > _LONGEST_RETRY_AFTER:
                 break
@@ -331,22 +355,22 @@ class OpenAI:
 
     # --- connections ----------------------------------------------------------------------
 
-    def _join(self) -> _Pool:
+    def _join(self) -> Pool:
         """The pool of the running event loop, with one more user."""
         loop = asyncio.get_running_loop()
         if self._pool is None or self._pool.loop is not loop:
-            self._pool = _Pool.open(loop, self.capabilities.concurrency, self._server.tls)
+            self._pool = Pool.open(loop, self.capabilities.concurrency, self._server.tls)
         self._pool.users += 1
         return self._pool
 
-    async def _leave(self, pool: _Pool) -> None:
+    async def _leave(self, pool: Pool) -> None:
         pool.users -= 1
         if pool.users <= 0:
             self._pool = None if self._pool is pool else self._pool
             await pool.session.close()
 
     @asynccontextmanager
-    async def _connected(self) -> AsyncIterator[_Pool]:
+    async def _connected(self) -> AsyncIterator[Pool]:
         """Keeps the pool open for one request; without `start` the last to leave closes it."""
         pool = self._join()
         try:
@@ -355,7 +379,7 @@ class OpenAI:
             await self._leave(pool)
 
     @asynccontextmanager
-    async def _alone(self, pool: _Pool, wanted: frozenset[str]) -> AsyncIterator[None]:
+    async def _alone(self, pool: Pool, wanted: frozenset[str]) -> AsyncIterator[None]:
         """Lets the first request with these parameters go alone.
 
         So what the server does not take is refused once, not once for each of a burst.
@@ -369,164 +393,3 @@ class OpenAI:
                         self._tried.add(wanted)
                     return
         yield
-
-
-@dataclass
-class _Pool:
-    """The connections of one event loop, how many use them, and who must wait."""
-
-    loop: asyncio.AbstractEventLoop
-    session: aiohttp.ClientSession
-    slots: asyncio.Semaphore
-    first: defaultdict[frozenset[str], asyncio.Lock] = field(
-        default_factory=lambda: defaultdict(asyncio.Lock)
-    )
-    users: int = 0
-
-    @classmethod
-    def open(cls, loop: asyncio.AbstractEventLoop, size: int, tls: ssl.SSLContext | bool) -> _Pool:
-        session = aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=size, ssl=tls))
-        return cls(loop, session, asyncio.Semaphore(size))
-
-
-@dataclass(frozen=True)
-class _Server:
-    """Where a server is and how it is reached. Secrets stand in fields that no repr shows."""
-
-    shown: str  # without user, password and query
-    url: URL = field(repr=False)
-    headers: Mapping[str, str] = field(repr=False)
-    secrets: tuple[str, ...] = field(repr=False)
-    proxy: URL | None = field(repr=False)
-    proxy_shown: str
-    tls: ssl.SSLContext | bool = field(repr=False)
-    keyed: bool
-
-    @classmethod
-    def at(
-        cls,
-        base_url: str,
-        api_key: str | None,
-        headers: Mapping[str, str],
-        ca_bundle: str | Path | None,
-        proxy: str | None,
-    ) -> _Server:
-        url, secrets = _address("base_url", base_url)
-        sent = {str(name): str(value).strip() for name, value in headers.items()}
-        sent["Content-Type"] = "application/json"
-        key = (api_key or "").strip()
-        if key and not any(name.lower() == "authorization" for name in sent):
-            sent["Authorization"] = f"Bearer {key}"
-        if any(ord(letter) < 32 or ord(letter) > 126 for text in sent.values() for letter in text):
-            raise HarnessError("backend 'openai': api_key and headers take printable ASCII only")
-        through = None
-        if proxy:
-            through, more = _address("proxy", proxy)
-            secrets = (*secrets, *more)
-        if url.user is not None and "Authorization" in sent:
-            url = url.with_user(None)  # a header and a user in the URL contradict each other
-        values = (key, *(str(value).strip() for value in headers.values()))
-        secrets = tuple(sorted({s for s in (*secrets, *values) if len(s) > 3}, key=len))[::-1]
-        tls = _trusting(Path(ca_bundle)) if ca_bundle else True
-        shown = "" if through is None else _shown(through)
-        return cls(_shown(url), url, sent, secrets, through, shown, tls, bool(key))
-
-    async def send(
-        self, session: aiohttp.ClientSession, path: str, body: bytes | None, seconds: float
-    ) -> tuple[int, str, Mapping[str, str]]:
-        """Status, text and headers of one exchange; redirects, which lose bodies, are not followed."""
-        address = (self.url / path).with_query(self.url.query)
-        async with session.request(
-            "GET" if body is None else "POST",
-            address,
-            data=body,
-            headers=self.headers,
-            proxy=self.proxy,
-            allow_redirects=False,
-            timeout=aiohttp.ClientTimeout(total=seconds),
-        ) as response:
-            text = (await response.read()).decode("utf-8-sig", "replace")
-            if 300 <= response.status < 400:
-                text = "the server sends elsewhere; correct base_url"
-            return response.status, text, response.headers
-
-    def hide(self, text: str) -> str:
-        """The text without any secret of this server."""
-        for secret in self.secrets:
-            text = text.replace(secret, "[hidden]")
-        return text
-
-    def denied(self, status: int, body: str) -> str:
-        """Why nobody is let in: 401 speaks of the key alone, and may repeat parts of it."""
-        if status == 401 and not self.keyed:
-            return f"the server at {self.shown} asks for an API key (HTTP 401); set api_key"
-        if status == 401:
-            return f"the server at {self.shown} refuses the API key (HTTP 401); check api_key"
-        said = self.hide(error_message(body))
-        return f"the server at {self.shown} forbids this (HTTP 403) {said}".rstrip()
-
-    def reason(self, error: Exception, seconds: float) -> str:
-        """Why no answer came, for people."""
-        if isinstance(error, TimeoutError):
-            return f"nothing came within {seconds:g} s"
-        if isinstance(error, aiohttp.ClientProxyConnectionError):
-            return f"the proxy {self.proxy_shown} cannot be reached"
-        if isinstance(error, aiohttp.ClientHttpProxyError):
-            return f"the proxy {self.proxy_shown} answers HTTP {error.status}"
-        if isinstance(error, aiohttp.ClientConnectorCertificateError):
-            return "its certificate is not trusted; name its authority in ca_bundle"
-        if isinstance(error, (aiohttp.ClientSSLError, ssl.SSLError)):
-            return "the TLS handshake failed; is it https that it speaks?"
-        if isinstance(error, aiohttp.ClientConnectorDNSError):
-            return f"the name '{self.url.host}' is not known"
-        if isinstance(error, aiohttp.ClientConnectorError):
-            number = error.os_error.errno
-            refused = number == errno.ECONNREFUSED or "refused" in str(error).lower()
-            return "connection refused" if refused else os.strerror(number or errno.EIO).lower()
-        if isinstance(error, (aiohttp.ClientConnectionError, aiohttp.ClientPayloadError)):
-            return "the connection broke off"
-        return self.hide(f"{type(error).__name__}: {error}")
-
-
-def _address(name: str, text: str) -> tuple[URL, tuple[str, ...]]:
-    """A URL and what of it is secret: its password and the values of its query."""
-    try:
-        url = URL(text.strip())
-        host = url.host
-    except (ValueError, AttributeError):
-        host = None
-    if host is None or url.scheme not in ("http", "https"):
-        raise HarnessError(f"backend 'openai': {name} is no http(s) address")
-    return url, (url.password or "", *(value for value in url.query.values() if len(value) > 15))
-
-
-def _shown(url: URL) -> str:
-    return str(url.with_user(None).with_query(None).with_fragment(None)).rstrip("/")
-
-
-def _trusting(bundle: Path) -> ssl.SSLContext:
-    try:
-        if bundle.is_dir():
-            return ssl.create_default_context(capath=str(bundle))
-        return ssl.create_default_context(cafile=str(bundle))
-    except (OSError, ssl.SSLError) as error:
-        raise HarnessError(
-            f"backend 'openai': ca_bundle {bundle} holds no certificates that can be read ({error})"
-        ) from error
-
-
-def retry_after(headers: Mapping[str, str]) -> float | None:
-    """Seconds that a server asks to wait: `retry-after-ms`, or `Retry-After` as number or date."""
-    for name, unit in (("retry-after-ms", 1e-3), ("Retry-After", 1.0)):
-        text = headers.get(name, "")
-        try:
-            seconds = float(text) * unit
-        except ValueError:
-            continue
-        return seconds if math.isfinite(seconds) and seconds >= 0 else None
-    try:
-        then = parsedate_to_datetime(headers.get("Retry-After", ""))
-    except ValueError:
-        return None
-    now = datetime.now(UTC)
-    return max(0.0, (then.replace(tzinfo=then.tzinfo or UTC) - now).total_seconds())

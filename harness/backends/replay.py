@@ -47,15 +47,13 @@ class Replay:
         self.revision = sha256(Path(path).read_bytes()) if Path(path).is_file() else None
         self._answers: dict[tuple[str, ...], str] = {}
         for row in read_rows(path):
-            if by is not None and str(row.column(by)) != model:
+            if by is not None and row.text(by) != model:
                 continue
-            owner = row.column(sample) if sample is not None else text_id(str(row.column(input)))
-            key = (str(owner), *(str(row.column(name)) for name in self._match))
-            answer = str(row.column(text) or "")
+            owner = row.text(sample) if sample is not None else text_id(row.text(str(input)) or "")
+            key = (str(owner), *(str(row.text(name)) for name in self._match))
+            answer = row.text(text) or ""
             if self._answers.setdefault(key, answer) != answer:
-                raise HarnessError(
-                    f"{path}, line {row.line}: a second, different answer for {' / '.join(key)}"
-                )
+                raise HarnessError(f"{row.place}: a second, different answer for {' / '.join(key)}")
         if not self._answers:
             raise HarnessError(f"{path} holds no answer" + (f" by '{model}'" if by else ""))
 

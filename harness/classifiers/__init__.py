@@ -1,1 +1,4 @@
-"""What is being explained: samples in, predictions out. One module for each way of having a classifier."""
+"""What is being explained: samples in, predictions out.
+
+One module for each way of having a classifier.
+"""

@@ -19,6 +19,6 @@ def main(options: argparse.Namespace) -> int:
 
     suite = load(options.suite, options.settings, options.models)
     plan, inputs = plan_only(suite)
-    make_scorers(suite)
+    make_scorers(suite.scorers, suite.folder)
     print(check_text(suite, plan, inputs))
     return 0

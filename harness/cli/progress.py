@@ -6,6 +6,10 @@ import sys
 import time
 from collections import Counter
 from types import TracebackType
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rich.text import Text
 
 
 class Live:
@@ -16,13 +20,13 @@ class Live:
         from rich.live import Live as RichLive
 
         self._console = Console(stderr=True, highlight=False)
-        self._live = RichLive(
-            console=self._console, refresh_per_second=8, transient=False, get_renderable=self._draw
-        )
         self._lines: dict[str, tuple[int, int]] = {}
         self._outcomes: Counter[str] = Counter()
         self._started = time.monotonic()
         self._said = 0.0
+        self._live = RichLive(
+            console=self._console, refresh_per_second=8, transient=False, get_renderable=self._draw
+        )
 
     def __enter__(self) -> Live:
         if self._console.is_terminal:
@@ -63,7 +67,7 @@ class Live:
         """Something a person should know."""
         self._console.print(f"note: {text}", markup=False)
 
-    def _draw(self) -> object:
+    def _draw(self) -> Text:
         from rich.text import Text
 
         return Text(self._text())

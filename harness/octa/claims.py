@@ -52,9 +52,7 @@ def _lesion_claims(lesion: Lesion, finding: LesionFinding) -> list[Claim]:
     if finding.count is not None:
         other = BUCKETS[(BUCKETS.index(finding.count) + 1) % len(BUCKETS)]
         counted = LesionFinding(True, count=finding.count)
-        claims.append(
-            _claim(f"{lesion}-count", lesion, counted, LesionFinding(True, count=other))
-        )
+        claims.append(_claim(f"{lesion}-count", lesion, counted, LesionFinding(True, count=other)))
     return claims
 
 

@@ -25,6 +25,7 @@ from harness.octa.geometry import FIELD_MM, Array, Outline
 from harness.records import HarnessError
 
 Preset = Literal["full", "fast"]
+PRESETS: tuple[Preset, ...] = ("full", "fast")
 
 GRID_MM = 2.0**-16
 """Node positions are rounded to this grid: far below a pixel, and far above the last-digit
@@ -107,7 +108,9 @@ def stream(*parts: object) -> np.random.Generator:
 def grow(seed: int, preset: Preset) -> Forest:
     """The forest of this seed. Raises `HarnessError` for an unknown preset."""
     if preset not in LAYERS:
-        raise HarnessError(f"there is no OCTA preset '{preset}'; presets are full and fast")
+        raise HarnessError(
+            f"there is no OCTA preset '{preset}'; presets are {' and '.join(PRESETS)}"
+        )
     rng = stream("octa-forest", preset, seed)
     faz = _draw_faz(rng)
     grown = [_Growth(layer, faz, rng).run() for layer in LAYERS[preset]]

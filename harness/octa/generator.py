@@ -7,6 +7,7 @@ one cluster and to one side of a split. The same arguments give the same bytes i
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -15,20 +16,20 @@ from typing import TypeVar, overload
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.octa.record import Findings, findings_of, turned_findings
 from harness.octa.forest import Forest, Preset, grow, stream
-from harness.octa.geometry import RENDER_SIZE, Mask, turned_point
+from harness.octa.geometry import RENDER_SIZE, Array, Mask, turned_point
 from harness.octa.pathology import (
     LABELS,
     Instance,
     Label,
+    Pathology,
     bent,
     draw_pathology,
-    faz_centre,
     no_pathology,
     stage_of,
     turned_instance,
 )
+from harness.octa.record import Findings, findings_of, turned_findings
 from harness.octa.render import encode_png, lesion_masks, render, resized
 from harness.records import HarnessError
 
@@ -85,16 +86,25 @@ def generate(
 ) -> OctaImage:
     """One image: draw number `draw` of lesions on the forest of `seed`.
 
-    Without a `label` the stage is drawn, each as often. `size` is 304 or less. The last forest
-    is kept, so further draws on it are cheap. Raises `HarnessError` for an unknown preset or
+    Without a `label` the stage is drawn, each as often. `size` is 304 or less. The last forests
+    are kept, so further draws on them are cheap. Raises `HarnessError` for an unknown preset or
     label and a size that is out of range.
     """
-    return _generate(seed, preset, label, draw, size, lesions=True)
+    return _rendered(_drawn(seed, preset, label, draw), draw, size)
+
+
+def draw_instances(
+    seed: int, preset: Preset = "full", label: Label | None = None, draw: int = 0
+) -> tuple[Instance, ...]:
+    """The lesions that `generate` draws for the same arguments, without rendering them."""
+    return _drawn(seed, preset, label, draw).pathology.instances
 
 
 def healthy_twin(image: OctaImage) -> OctaImage:
     """The image as it was before lesions: same vessels, same course, same speckle, never turned."""
-    return _generate(image.seed, image.preset, None, image.draw, image.size, lesions=False)
+    drawn = _drawn(image.seed, image.preset, None, image.draw)
+    healthy = replace(drawn, pathology=no_pathology(drawn.forest))
+    return _rendered(healthy, image.draw, image.size)
 
 
 def forest_seed(seed: int, index: int) -> int:
@@ -169,39 +179,52 @@ def _forest_images(job: _Job) -> list[OctaImage]:
     return [_dataset_image(job, draw) for draw in range(job[1])]
 
 
-def _generate(
-    seed: int, preset: Preset, label: Label | None, draw: int, size: int, *, lesions: bool
-) -> OctaImage:
+@dataclass(frozen=True, eq=False)
+class _Draw:
+    """Everything of an image but its pixels."""
+
+    forest: Forest
+    position: Array
+    tortuosity: float
+    pathology: Pathology
+
+
+def _drawn(seed: int, preset: Preset, label: Label | None, draw: int) -> _Draw:
     if label is not None and label not in LABELS:
         raise HarnessError(f"there is no OCTA label '{label}'; labels are {', '.join(LABELS)}")
-    if not 16 <= size <= RENDER_SIZE:
-        raise HarnessError(f"an OCTA image is 16 to {RENDER_SIZE} pixels wide, not {size}")
     forest = _forest(seed, preset)
     course = stream("octa-course", preset, seed, draw)
-    tortuosity = course.uniform(0.010, 0.018) if course.random() < TORTUOUS_SHARE else 0.0
+    tortuous = course.random() < TORTUOUS_SHARE
+    tortuosity = float(course.uniform(0.010, 0.018)) if tortuous else 0.0
     position = bent(forest, tortuosity, course)
     rng = stream("octa-lesions", preset, seed, draw)
-    drawn = LABELS[rng.integers(len(LABELS))]
-    pathology = (
-        draw_pathology(forest, position, label or drawn, rng) if lesions else no_pathology(forest)
-    )
-    image = render(forest, position, pathology, stream("octa-speckle", preset, seed, draw))
-    area = forest.faz.area_and_centroid()[0]
+    free = LABELS[rng.integers(len(LABELS))]
+    pathology = draw_pathology(forest, position, label or free, rng)
+    return _Draw(forest, position, tortuosity, pathology)
+
+
+def _rendered(drawn: _Draw, draw: int, size: int) -> OctaImage:
+    if not 16 <= size <= RENDER_SIZE:
+        raise HarnessError(f"an OCTA image is 16 to {RENDER_SIZE} pixels wide, not {size}")
+    forest, pathology = drawn.forest, drawn.pathology
+    speckle = stream("octa-speckle", forest.preset, forest.seed, draw)
+    image = render(forest, drawn.position, pathology, speckle)
+    area, centre = forest.faz.area_and_centroid()
     return OctaImage(
         image=resized(image, size),
         label=stage_of(pathology.instances),
         masks=lesion_masks(forest, pathology, size),
         instances=pathology.instances,
-        faz_centre=faz_centre(forest),
-        faz_radius=float(np.sqrt(area / np.pi)),
-        tortuosity=float(tortuosity),
+        faz_centre=centre,
+        faz_radius=math.sqrt(area / math.pi),
+        tortuosity=drawn.tortuosity,
         forest=forest.id,
-        seed=seed,
+        seed=forest.seed,
         draw=draw,
-        preset=preset,
+        preset=forest.preset,
     )
 
 
-@lru_cache(maxsize=2)
+@lru_cache(maxsize=64)
 def _forest(seed: int, preset: Preset) -> Forest:
     return grow(seed, preset)

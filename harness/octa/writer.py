@@ -85,7 +85,9 @@ def lesion_sentence(lesion: Lesion, finding: LesionFinding, style: int = 0) -> s
     """What is said of one lesion type, in paraphrase `style` of 0..3."""
     templates = ABSENT if not finding.present else LOCATED if finding.sectors else PRESENT
     amount = (
-        f"{AMOUNTS[finding.count]} {COUNTED[lesion]}" if finding.count is not None else NAMES[lesion]
+        f"{AMOUNTS[finding.count]} {COUNTED[lesion]}"
+        if finding.count is not None
+        else NAMES[lesion]
     )
     plural = lesion == "microaneurysm" or finding.count is not None
     sentence = templates[style].format(

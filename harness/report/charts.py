@@ -15,7 +15,7 @@ from typing import Literal
 
 from markupsafe import Markup
 
-from harness.report.text import neutral, number, safe, short
+from harness.report.text import neutral, number, safe, short, unpadded
 from harness.results import Estimate
 
 Kind = Literal["model", "oracle", "control"]
@@ -324,7 +324,7 @@ def _axes(
 
 
 def _tick(value: float) -> str:
-    return f"{value:g}".replace("-", "−")
+    return unpadded(f"{value:g}")
 
 
 def _text(text: str, x: float, y: float, anchor: str, extra: str = "") -> Markup:

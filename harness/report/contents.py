@@ -6,10 +6,12 @@ import json
 from dataclasses import dataclass
 
 from harness.report.samples import Piece
+from harness.report.tables import compares
 from harness.report.text import cut
 from harness.results import Results
 
 DOCUMENT_CHARACTERS = 20_000
+SHOWN_ELSEWHERE = ("about", "oracle_variants")  # entries of the manifest
 
 GLOSSARY = (
     ("sample", "One input to be classified."),
@@ -71,7 +73,8 @@ class Section:
 
 def sections(results: Results, scatter: bool, cards: bool) -> list[Section]:
     """All sections in their order, those that are left out among them."""
-    axes = {b.axis for b in results.breakdowns if b.rows}
+    known = {m.id for m in results.metrics}
+    axes = {b.axis for b in results.breakdowns if compares(b) and b.metric in known}
     controls = any(m.control for m in results.models)
     return [
         Section("verdict", "Verdict", True),
@@ -80,10 +83,10 @@ def sections(results: Results, scatter: bool, cards: bool) -> list[Section]:
             "no model has both a headline accuracy and a headline stability.",
         ),
         Section("models", "Models", True),
-        Section("aspects", "Aspects", "aspect" in axes, "no metric was broken down by aspect."),
+        Section("aspects", "Aspects", "aspect" in axes, "there is only one aspect, or none."),
         Section(
             "variants", "Prompt variants", "variant" in axes,
-            "no metric was broken down by variant.",
+            "there is only one variant, or none.",
         ),
         Section(
             "groups", "Groups of samples", bool(axes - {"aspect", "variant", "arm"}),
@@ -91,7 +94,7 @@ def sections(results: Results, scatter: bool, cards: bool) -> list[Section]:
         ),
         Section(
             "arms", "What the told label does", "arm" in axes or bool(results.arm_effects),
-            "no metric was broken down by arm.",
+            "there is only one arm, so there is nothing to compare.",
         ),
         Section(
             "coverage", "Coverage and failures", bool(results.models), "this run has no models."
@@ -118,7 +121,7 @@ def facts(results: Results) -> list[tuple[str, str]]:
     return [
         (key, str(value))
         for key, value in sorted(results.manifest.items())
-        if isinstance(value, (str, int, float, bool))
+        if isinstance(value, (str, int, float, bool)) and key not in SHOWN_ELSEWHERE
     ]
 
 
@@ -127,7 +130,7 @@ def documents(results: Results) -> list[tuple[str, Piece]]:
     return [
         (key, Piece(*cut(_json(value), DOCUMENT_CHARACTERS)))
         for key, value in sorted(results.manifest.items())
-        if value and not isinstance(value, (str, int, float, bool))
+        if value and not isinstance(value, (str, int, float, bool)) and key not in SHOWN_ELSEWHERE
     ]
 
 

@@ -41,6 +41,7 @@ def render(results: Results, blobs: Path | None = None) -> str:
     cards = samples.cards(results.views, blobs)
     comparisons, comparisons_left = tables.comparisons()
     scatter = _scatter(tables)
+    oracle = tuple(str(name) for name in results.manifest.get("oracle_variants", ()))
     sections = contents.sections(results, scatter is not None, bool(cards))
     context = {
         "r": results,
@@ -54,7 +55,9 @@ def render(results: Results, blobs: Path | None = None) -> str:
         "glossary": contents.GLOSSARY,
         "facts": contents.facts(results),
         "documents": contents.documents(results),
-        "oracle_variants": tuple(results.manifest.get("oracle_variants", ())),
+        "oracle_variants": {name.rpartition("/")[2] for name in oracle},
+        "oracle_prompts": oracle,
+        "about": results.manifest.get("about"),
         "comparisons": comparisons,
         "comparisons_left": comparisons_left,
         "cards": cards,
@@ -95,6 +98,7 @@ def _environment() -> Environment:
         breakable=text.breakable,
         num=text.number,
         ci=text.interval,
+        because=text.because,
         basis=text.basis,
         percent=text.percent,
         p=text.p_value,

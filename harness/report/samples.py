@@ -15,8 +15,8 @@ from harness.report import media
 from harness.report.text import cut
 from harness.results import ClaimVerdict, Explanation, SampleView
 
-SAMPLES = 24
-EXPLANATIONS = 12  # a sample
+SAMPLES = 100
+EXPLANATIONS = 24  # a sample
 CLAIMS = 40  # an explanation
 PROBABILITIES = 8
 INPUT_CHARACTERS = 4_000

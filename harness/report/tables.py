@@ -128,6 +128,9 @@ class Tables:
         self.results = results
         self.kinds = {model.name: kind(model) for model in results.models}
         self.columns = {m.id: self._column(m) for m in results.metrics}
+        self.breakdowns = [
+            b for b in results.breakdowns if compares(b) and b.metric in self.columns
+        ]
         self.order = {m.name: i for i, m in enumerate(self._ordered())}
         self.outcomes = [o for o in OUTCOMES if any(m.outcomes.get(o) for m in results.models)]
 
@@ -163,9 +166,8 @@ class Tables:
     def grids(self, axes: Sequence[str] | None, without: Sequence[str] = ()) -> list[Grid]:
         """Heat maps of the breakdowns along `axes` (`None`: all but `without`), headline first."""
         chosen = [
-            b for b in self.results.breakdowns
-            if b.metric in self.columns and b.rows and b.axis not in without
-            and (axes is None or b.axis in axes)
+            b for b in self.breakdowns
+            if b.axis not in without and (axes is None or b.axis in axes)
         ]  # fmt: skip
         leading = [column.id for column in self.leading()]
         rank = {metric: i for i, metric in enumerate(leading)}
@@ -174,12 +176,12 @@ class Tables:
 
     def arm_pairs(self) -> list[ArmPair]:
         """Metrics by arm; where a metric has a twin against the told label they share a table."""
-        by_metric = {b.metric: b for b in self.results.breakdowns if b.axis == "arm"}
+        by_metric = {b.metric: b for b in self.breakdowns if b.axis == "arm"}
         twins = {metric: told_twin(metric, by_metric) for metric in by_metric}
         told = set(twins.values())
         pairs = []
         for metric, twin in twins.items():
-            if metric in self.columns and metric not in told:
+            if metric not in told:
                 pairs.append(self._arm_pair(by_metric[metric], by_metric.get(twin or "")))
         leading = {column.id for column in self.leading()}
         return sorted(
@@ -190,15 +192,16 @@ class Tables:
         """Contrasts between arms with a bar around zero, by contrast and metric."""
         known = [e for e in self.results.arm_effects if e.metric in self.columns]
         known.sort(key=lambda e: (e.contrast, e.metric, self.order.get(e.model, 0)))
-        return [(e, self._difference_bar(e.metric, e.difference)) for e in known]
+        return list(zip(known, difference_bars(known), strict=True))
 
     def comparisons(self) -> tuple[list[tuple[Comparison, Markup]], int]:
         """Pairwise comparisons with bars, headline metrics first, and how many are left out."""
         leading = {column.id for column in self.leading()}
         known = [c for c in self.results.comparisons if c.metric in self.columns]
         known.sort(key=lambda c: (c.metric not in leading, c.metric))
-        shown = [(c, self._difference_bar(c.metric, c.difference)) for c in known[:COMPARISONS]]
-        return shown, max(0, len(known) - COMPARISONS)
+        shown = known[:COMPARISONS]
+        bars = difference_bars(shown)
+        return list(zip(shown, bars, strict=True)), len(known) - len(shown)
 
     def coverage(self) -> list[CoverageRow]:
         """What became of every model's cells."""
@@ -320,12 +323,21 @@ class Tables:
             ),
         )
 
-    def _difference_bar(self, metric: str, difference: Estimate) -> Markup:
-        low, high = self.columns[metric].limits
-        seen = [v for v in (difference.value, difference.low, difference.high) if v is not None]
-        reach = min(high - low, max([0.1 * (high - low), *(abs(v) for v in seen)]))
-        reach = max(reach, 0.5 * (high - low))
-        return charts.bar(difference, (-reach, reach))
+
+def difference_bars(rows: Sequence[Comparison | ArmEffect]) -> list[Markup]:
+    """Bars around zero; those of one metric share a scale, so that they can be compared."""
+    reach: dict[str, float] = {}
+    for row in rows:
+        seen = (row.difference.value, row.difference.low, row.difference.high)
+        largest = max((abs(v) for v in seen if v is not None), default=0.0)
+        reach[row.metric] = max(reach.get(row.metric, 0.0), largest)
+    scales = {metric: (-(r or 1.0), r or 1.0) for metric, r in reach.items()}
+    return [charts.bar(row.difference, scales[row.metric]) for row in rows]
+
+
+def compares(breakdown: Breakdown) -> bool:
+    """Whether a breakdown has two levels or more; with one it says what the leaderboard says."""
+    return len({level for _, level, _ in breakdown.rows}) > 1
 
 
 def kind(model: ModelSummary) -> charts.Kind:

@@ -31,17 +31,9 @@ _BREAK = "\x00"  # never in neutralised text
 def neutral(text: str) -> str:
     """`text` with every invisible control character replaced by a visible sign.
 
-    C0 controls become control pictures (U+2400 and on), the others their code point in angle
-    brackets. Line feeds and tabs stay.
+    The sign is its code point in angle brackets. Line feeds and tabs stay.
     """
-    return _HIDDEN.sub(_sign, text.replace("\r\n", "\n"))
-
-
-def _sign(match: re.Match[str]) -> str:
-    code = ord(match.group())
-    if code < 0x20:
-        return chr(0x2400 + code)
-    return f"⟨U+{code:04X}⟩"
+    return _HIDDEN.sub(lambda sign: f"⟨U+{ord(sign.group()):04X}⟩", text.replace("\r\n", "\n"))
 
 
 def finalize(value: Any) -> Any:
@@ -91,14 +83,19 @@ def short(text: str, limit: int) -> str:
 
 
 def number(value: float | None) -> str:
-    """Two decimals below 10, fewer above; a dash where there is nothing."""
+    """Two decimals below 10, fewer above, no zero before the point; a dash for nothing."""
     if value is None or value != value:
         return NOT_MEASURED
     digits = 2 if abs(value) < 10 else 1 if abs(value) < 100 else 0
     text = f"{value:,.{digits}f}"
     if float(text.replace(",", "")) == 0:
         text = text.lstrip("-")
-    return text.replace("-", "−")
+    return unpadded(text)
+
+
+def unpadded(text: str) -> str:
+    """A number without the zero before its point, with a true minus: `-0.5` as `−.5`."""
+    return re.sub(r"^(-?)0\.", r"\1.", text).replace("-", "−")
 
 
 def interval(estimate: Estimate) -> str:
@@ -108,6 +105,11 @@ def interval(estimate: Estimate) -> str:
     if estimate.low is None or estimate.high is None:
         return "no interval"
     return f"[{number(estimate.low)}, {number(estimate.high)}]"
+
+
+def because(estimate: Estimate) -> str:
+    """The interval, or where there is no value the reason that stands with it."""
+    return interval(estimate) if estimate.value is not None else estimate.method or "not measured"
 
 
 def basis(estimate: Estimate) -> str:

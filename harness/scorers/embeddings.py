@@ -78,9 +78,13 @@ class Embedder:
         for path in sorted(folder.glob("*.npz")):
             try:
                 with np.load(path, allow_pickle=False) as shard:
-                    self._vectors.update(zip(shard["texts"].tolist(), shard["vectors"], strict=True))
+                    self._vectors.update(
+                        zip(shard["texts"].tolist(), shard["vectors"], strict=True)
+                    )
             except (OSError, ValueError, KeyError) as error:
-                raise HarnessError(f"{path} is no shard of embeddings; delete it ({error})") from error
+                raise HarnessError(
+                    f"{path} is no shard of embeddings; delete it ({error})"
+                ) from error
 
     def _write_shard(self, folder: Path, texts: list[str], vectors: Vectors) -> None:
         import numpy as np

@@ -8,6 +8,9 @@ The idea of cue and scope follows NegEx (Chapman et al., J Biomed Inform 2001) a
 ConanDoyle-neg (Morante and Daelemans, LREC 2012).
 """
 
+# Word lists are read more easily as text.
+# ruff: noqa: SIM905
+
 from __future__ import annotations
 
 import re
@@ -18,17 +21,17 @@ from harness.scorers.sentences import STOP_WORDS, stem, words
 # Cues with the place of their scope: what follows in the clause, or the clause they close.
 _FORWARD = frozenset(
     "not no never without cannot neither nor none nobody nothing nowhere lack lacks lacking "
-    "lacked absence avoid avoids avoiding avoided refrain unable fails fail failed "
-    "exclude excludes hardly skip quit".split()
+    "lacked absence avoid avoids avoiding avoided refrain unable exclude excludes skip".split()
 )
 _FORWARD_PHRASES = (
     ("free", "of"), ("free", "from"), ("rather", "than"), ("instead", "of"), ("rule", "out"),
     ("rules", "out"), ("ruled", "out"), ("ruling", "out"), ("stay", "away"), ("far", "from"),
-    ("keep", "away"), ("nothing", "to"), ("stop", "taking"), ("stop", "using"),
+    ("keep", "away"), ("stop", "taking"), ("stop", "using"), ("fail", "to"), ("fails", "to"),
+    ("failed", "to"), ("advised", "against"), ("advise", "against"),
 )  # fmt: skip
 _BACKWARD = frozenset(
     "absent unlikely impossible false untrue unrelated unaffected unnecessary irrelevant harmless "
-    "useless ineffective excluded unknown".split()
+    "useless ineffective excluded unknown myth forbidden".split()
 )
 _BACKWARD_PHRASES = (("no", "part"), ("no", "role"), ("no", "effect"), ("no", "influence"),
                      ("no", "link"), ("no", "connection"), ("no", "bearing"), ("no", "use"),
@@ -46,6 +49,8 @@ _BOUNDARY = frozenset(
     "if when".split()
 )
 _CLAUSE = re.compile(r"[;:()]|\s[-–—]\s|,")
+_PREFIX = re.compile(r"(?:un|non|dis|il(?=l)|ir(?=r)|im(?=[mp])|in)([^\W\d_]{4,})\Z")
+_AROUND = 3  # content words on either side of a word of an opposite pair
 _SHORT = 3  # words: a chunk between commas this short goes on with a list
 
 _OPPOSITES = tuple(
@@ -53,13 +58,14 @@ _OPPOSITES = tuple(
     for left, right in (
         ("increase increases increased raise raises rise rises more higher high elevated excess "
          "excessive greater", "decrease decreases decreased reduce reduces reduced lower lowers "
-         "low less fewer fall falls drop little"),
-        ("safe harmless", "unsafe dangerous harmful"),
+         "low less fewer fall falls drop"),
+        ("safe", "unsafe dangerous harmful"),
         ("before", "after"),
         ("early earlier", "late later"),
         ("common commonly often frequent frequently usual usually most always",
-         "rare rarely uncommon seldom infrequent infrequently unusual never"),
-        ("fast faster quick quickly rapid rapidly too_fast", "slow slower slowly gradual gradually"),
+         "rare rarely uncommon seldom hardly barely scarcely infrequent infrequently unusual "
+         "never"),
+        ("fast faster quick quickly rapid rapidly", "slow slower slowly gradual gradually"),
         ("acute sudden suddenly", "chronic gradual gradually"),
         ("improve improves better relieve relieves ease eases",
          "worsen worsens worse aggravate aggravates"),
@@ -84,7 +90,12 @@ _OPPOSITES = tuple(
         ("strong stronger strengthen", "weak weaker weaken"),
         ("gain", "loss lose"),
         ("hot warm", "cold"),
-        ("always all every", "none never"),
+        ("always all every everyone", "none never nobody"),
+        ("much many", "little few"),
+        ("men man male males boys boy", "women woman female females girls girl"),
+        ("older elderly", "younger young"),
+        ("same similar alike", "different differently"),
+        ("inside", "outside"),
         ("known", "unknown"),
     )
 )  # fmt: skip
@@ -96,16 +107,23 @@ for _number, _pair in enumerate(_OPPOSITES):
 
 
 @dataclass(frozen=True)
-class Polarity:
-    """What a sentence affirms and denies: stems, the scopes of its negations, its opposites.
+class Opposite:
+    """A word of an opposite pair: which pair and side, whether denied, and the stems around it."""
 
-    `sides` holds (pair, side, whether negated) of the words of opposite pairs that occur.
-    """
+    pair: int
+    side: int
+    negated: bool
+    around: frozenset[str]
+
+
+@dataclass(frozen=True)
+class Polarity:
+    """What a sentence affirms and denies: stems, the scopes of its negations, its opposites."""
 
     stems: frozenset[str]
     scopes: tuple[frozenset[str], ...]
     negated: frozenset[str]
-    sides: frozenset[tuple[int, int, bool]]
+    opposites: tuple[Opposite, ...]
 
 
 def polarity(sentence: str) -> Polarity:
@@ -113,35 +131,35 @@ def polarity(sentence: str) -> Polarity:
     stems: set[str] = set()
     affirmed: set[str] = set()
     scopes: list[frozenset[str]] = []
-    sides: set[tuple[int, int, bool]] = set()
+    opposites: list[Opposite] = []
     for clause in _clauses(sentence):
         inside = _scoped(clause)
-        for place, word in enumerate(clause):
-            root = stem(word)
-            for number, side in _SIDES.get(root, ()):
-                sides.add((number, side, any(place in scope for scope in inside)))
-            if word in STOP_WORDS or word in _FORWARD or word in _BACKWARD:
-                continue
-            stems.add(root)
-            if not any(place in scope for scope in inside):
-                affirmed.add(root)
+        covered = frozenset().union(*inside) if inside else frozenset()
+        meaning = [
+            (place, stem(word))
+            for place, word in enumerate(clause)
+            if word not in STOP_WORDS and word not in _FORWARD and word not in _BACKWARD
+        ]
+        stems.update(root for _, root in meaning)
+        affirmed.update(root for place, root in meaning if place not in covered)
         for scope in inside:
-            meant = frozenset(
-                stem(clause[place])
-                for place in scope
-                if clause[place] not in STOP_WORDS and clause[place] not in _FORWARD
-            )
+            meant = frozenset(root for place, root in meaning if place in scope)
             if meant:
                 scopes.append(meant)
+        for place, word in enumerate(clause):
+            for pair, side in _SIDES.get(stem(word), ()):
+                before = [root for at, root in meaning if at < place][-_AROUND:]
+                after = [root for at, root in meaning if at > place][:_AROUND]
+                opposites.append(
+                    Opposite(pair, side, place in covered, frozenset((*before, *after)))
+                )
     negated = frozenset().union(*scopes) - affirmed if scopes else frozenset()
-    return Polarity(frozenset(stems), tuple(scopes), negated, frozenset(sides))
+    return Polarity(frozenset(stems), tuple(scopes), negated, tuple(opposites))
 
 
 def opposed(a: Polarity, b: Polarity) -> bool:
     """Whether one denies what the other affirms. Symmetric."""
-    denied = _denies(a, b) or _denies(b, a)
-    flipped = _flips(a, b)
-    return denied or flipped
+    return _denies(a, b) or _denies(b, a) or _flips(a, b)
 
 
 def _denies(a: Polarity, b: Polarity) -> bool:
@@ -158,16 +176,33 @@ def _denies(a: Polarity, b: Polarity) -> bool:
 
 
 def _flips(a: Polarity, b: Polarity) -> bool:
-    """Whether a pair of opposites stands against each other, neither or both negated."""
-    for number, side, negated in a.sides:
-        other = 1 - side
-        if any(n == number and s == side for n, s, _ in b.sides):
+    """Whether opposite words stand about the same thing, neither or both of them negated.
+
+    A sentence that uses both words of a pair ("from mild to severe") says nothing by either.
+    """
+    ours = {(o.pair, o.side) for o in a.opposites}
+    theirs = {(o.pair, o.side) for o in b.opposites}
+    for x in a.opposites:
+        other = (x.pair, 1 - x.side)
+        if other not in theirs or other in ours or (x.pair, x.side) in theirs:
             continue
-        if any(n == number and s == other for n, s, _ in a.sides):
-            continue
-        if (number, other, negated) in b.sides:
+        if any(
+            (y.pair, y.side, y.negated) == (*other, x.negated) and x.around & y.around
+            for y in b.opposites
+        ):
             return True
-    return False
+    return any(
+        (word in one.negated) == (plain in two.negated)
+        for one, two in ((a, b), (b, a))
+        for word in one.stems - two.stems
+        if (plain := _without_prefix(word)) in two.stems and plain not in one.stems
+    )
+
+
+def _without_prefix(word: str) -> str:
+    """What a negating prefix negates: "unsafe", "nontoxic", "irregular", "dislike"."""
+    match = _PREFIX.match(word)
+    return match[1] if match else ""
 
 
 def _clauses(sentence: str) -> list[list[str]]:
@@ -177,7 +212,7 @@ def _clauses(sentence: str) -> list[list[str]]:
     joined = False
     for match in [*_CLAUSE.finditer(sentence), None]:
         end = match.start() if match else len(sentence)
-        chunk = words(sentence[start:end].replace("n't", " not").replace("n’t", " not"))
+        chunk = words(sentence[start:end])
         short = len(chunk) <= _SHORT or chunk[:1] in (["or"], ["nor"], ["and"])
         if joined and found and short and chunk and chunk[0] not in _BOUNDARY:
             found[-1].extend(chunk)

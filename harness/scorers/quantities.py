@@ -3,6 +3,9 @@
 "2 to 3 days", "48-72 h" and "two or three days" are one quantity: an interval in a base unit.
 """
 
+# Word lists are read more easily as text.
+# ruff: noqa: SIM905
+
 from __future__ import annotations
 
 import math
@@ -173,13 +176,20 @@ def _unit(tokens: list[str], i: int) -> tuple[str, float]:
     for token in tokens[i : i + 3]:  # "three small meals": the noun ends the phrase
         if not token[0].isalpha() or token in STOP_WORDS:
             break
-    return (stem(tokens[i]), 0.0) if tokens[i][0].isalpha() and tokens[i] not in STOP_WORDS else ("", 0.0)
+    return (
+        (stem(tokens[i]), 0.0)
+        if tokens[i][0].isalpha() and tokens[i] not in STOP_WORDS
+        else ("", 0.0)
+    )
 
 
 def _bounds(before: list[str], low: float, high: float) -> tuple[float, float]:
     phrase = " ".join(before)
     last = before[-1] if before else ""
-    if phrase in ("at least", "more than", "greater than", "longer than", "older than") or last in _LOWER:
+    if (
+        phrase in ("at least", "more than", "greater than", "longer than", "older than")
+        or last in _LOWER
+    ):
         return low, math.inf
     if phrase in ("up to", "at most", "less than", "fewer than", "younger than") or last in _UPPER:
         return 0.0, high

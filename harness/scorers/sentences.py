@@ -4,6 +4,9 @@ English without any model: bullets, numbered lists, markdown, abbreviations and 
 and everything is linear in the length of the text, because language models write anything.
 """
 
+# Word lists are read more easily as text.
+# ruff: noqa: SIM905
+
 from __future__ import annotations
 
 import re
@@ -20,7 +23,9 @@ _HEADING = re.compile(r"^#{1,6}\s+")
 _LINK = re.compile(r"!?\[([^\[\]\n]{0,300})\]\([^()\s]{0,500}\)")
 _MARKS = re.compile(r"\*\*|__|`+|~~|(?<!\w)[*_](?=\S)|(?<=\S)[*_](?!\w)")
 _RULE = re.compile(r"^(?:[-*_=|:\s]{3,}|```.*|~~~.*)$")
-_END = re.compile(r"[.!?…]+[\"'”’)\]]*(?=\s+[\"'“‘(\[]*[^\Wa-z_])|[。！？]+|(?<=[a-z]{3})[.!?](?=[A-Z][a-z])")
+_END = re.compile(
+    r"[.!?…]+[\"'”’)\]]*(?=\s+[\"'“‘(\[]*[^\Wa-z_])|[。！？]+|(?<=[a-z]{3})[.!?](?=[A-Z][a-z])"
+)
 _LAST_WORD = re.compile(r"(\S+)$")
 _WORD = re.compile(r"[^\W\d_]+(?:['’][^\W\d_]+)*|\d+(?:[.,]\d+)*")
 
@@ -34,15 +39,13 @@ STOP_WORDS = frozenset(
     therefore these they this those through to too under up upon usually very was we were what when
     where whether which while who whom whose why will with within without would you your yours
     sometimes typically commonly certain various different include includes including included
-    involve involves never cannot none neither don t s ve re ll d isn aren doesn didn wasn weren won
+    involve involves never cannot none neither ca wo t s ve re ll d
     use used using main way ways help helps known called well even""".split()
 )
 
 # Verbs and nouns that say "this brings that about", read as one word; so are a few plain synonyms
 # that patient texts exchange freely. Keys are stems.
-_SAME = {
-    stem: "caus" for stem in ("lead", "trigger", "provok", "result", "induc", "due", "bring")
-} | {
+_SAME = dict.fromkeys(("lead", "trigger", "provok", "result", "induc", "due", "bring"), "caus") | {
     "physician": "doctor",
     "medication": "medicin",
     "drug": "medicin",
@@ -84,9 +87,9 @@ def windows(parts: Sequence[str], size: int) -> tuple[str, ...]:
 
 
 def words(text: str) -> list[str]:
-    """Lower-case words and numbers in order, compatibility forms of Unicode unified."""
+    """Lower-case words and numbers in order, with "n't" and Unicode's ligatures spelled out."""
     folded = unicodedata.normalize("NFKC", text).lower().replace("’", "'")
-    return _WORD.findall(folded)
+    return _WORD.findall(folded.replace("n't", " not"))
 
 
 def content(text: str) -> list[str]:

@@ -1,1 +1,4 @@
-"""Where samples come from: one module for each kind of place. Nothing here knows of prompts, models or scores."""
+"""Where samples come from: one module for each kind of place.
+
+Nothing here knows of prompts, models or scores.
+"""

@@ -1,1 +1,4 @@
-"""Intervals, paired tests, ranks, agreement and calibration: functions over arrays that know nothing of records."""
+"""Intervals, paired tests, ranks, agreement and calibration.
+
+Functions over arrays that know nothing of records.
+"""

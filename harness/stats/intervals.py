@@ -58,7 +58,7 @@ def mean(
         method = f"Wilson, {count:,} {plural(cluster_name, count)}"
         return Estimate(value, wilson.low, wilson.high, count, count, method)
     sizes = np.bincount(codes).astype(float)
-    sums = np.bincount(codes, weights=array)[:, None]
+    sums = np.bincount(codes, weights=array).astype(float)[:, None]
     low, high, method = mean_interval(sums, sizes, confidence, seed, cluster_name)
     return Estimate(value, *clip(low[0], high[0], bounds), len(array), count, method)
 
@@ -172,6 +172,7 @@ def of_statistic(
     cluster_name: str = "sample",
     bounds: Bounds = None,
     informative: int | None = None,
+    recentre: bool = False,
 ) -> Estimate:
     """Any statistic of weighted units with an interval over clusters.
 
@@ -179,6 +180,7 @@ def of_statistic(
     on: percentile bootstrap over clusters; below: t with G - 1 degrees of freedom on the
     delete-one-cluster jackknife. `informative` is how many clusters carry the evidence where
     that is not all of them (the rarer class of an AUC); it widens the no-variation interval.
+    `recentre` shifts the draws to a mean of `value`, for statistics that resampling inflates.
     """
     codes, labels = encode(clusters, len(clusters))
     n, count = len(codes), len(labels)
@@ -212,7 +214,8 @@ def of_statistic(
         limits = clip(value - reach, value + reach, bounds)
     else:
         tail = (1 - confidence) / 2
-        low, high = np.quantile(defined, [tail, 1 - tail])
+        shift = value - defined.mean() if recentre else 0.0
+        low, high = np.quantile(defined, [tail, 1 - tail]) + shift
         method = f"bootstrap, {DRAWS:,} draws, {count:,} {plural(cluster_name, count)}"
         limits = clip(min(low, value), max(high, value), bounds)
     return Estimate(value, *limits, n, count, method)

@@ -28,7 +28,7 @@ def difference(
     confidence: float = 0.95,
     seed: int = 0,
     cluster_name: str = "sample",
-    bounds: Bounds = (0.0, 1.0),
+    bounds: Bounds = None,
 ) -> Estimate:
     """Mean of a - b over units, with the interval of `intervals.mean`.
 
@@ -54,7 +54,13 @@ def difference_bounds(bounds: Bounds) -> Bounds:
     return -width, width
 
 
-def test(a: ArrayLike, b: ArrayLike, clusters: Sequence[Hashable], *, seed: int = 0) -> float:
+def test(
+    a: ArrayLike,
+    b: ArrayLike,
+    clusters: Sequence[Hashable],
+    *,
+    seed: int = 0,  # noqa: PT028 (no pytest function)
+) -> float:
     """Two-sided p of "a and b are exchangeable", by flipping the sign of whole clusters.
 
     The statistic is the sum of differences. Exact up to 15 clusters (so p is never below
@@ -65,7 +71,7 @@ def test(a: ArrayLike, b: ArrayLike, clusters: Sequence[Hashable], *, seed: int 
     codes, _ = intervals.encode(clusters, len(gap))
     if len(gap) == 0:
         raise HarnessError("a paired test needs at least one unit that both have")
-    return float(sign_flip(np.bincount(codes, weights=gap)[:, None], seed=seed)[0])
+    return float(sign_flip(np.bincount(codes, weights=gap).astype(float)[:, None], seed=seed)[0])
 
 
 def sign_flip(sums: Floats, *, seed: int = 0) -> Floats:
@@ -106,9 +112,7 @@ def separation(
     `min_clusters` clusters, no interval, or the difference exceeds the margin but its lower limit
     does not, so that more samples could show it. `invalid`: the difference itself fails.
     """
-    found = difference(
-        better, worse, clusters, seed=seed, cluster_name=cluster_name, bounds=bounds
-    )
+    found = difference(better, worse, clusters, seed=seed, cluster_name=cluster_name, bounds=bounds)
     if found.value is None or found.clusters < min_clusters:
         return found, "not shown"
     if found.low is not None and found.low > margin:
@@ -127,4 +131,4 @@ def _gap(a: ArrayLike, b: ArrayLike) -> Floats:
         raise HarnessError(
             "paired values hold NaN or infinity; leave out units that either could not be scored on"
         )
-    return first - second
+    return np.asarray(first - second, dtype=float)

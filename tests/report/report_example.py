@@ -169,11 +169,14 @@ def example(seed: int = 7, samples: int = 6, explanations: int = 10) -> Results:
             for key, (scorer, metric, validity) in zip(IDS, METRICS, strict=True)
         ),
         models=tuple(models),
-        ranks=tuple(
-            Rank(metric, name, float(place), max(1.0, place - 1.0), min(3.0, place + 0.0))
-            for metric in (IDS[0], IDS[3])
-            for place, name in enumerate(("north-8b", "delta-instruct", "north-1b"), 1)
-        ) + (Rank(IDS[5], "north-8b", None, None, None, "the models share no samples"),),
+        ranks=(
+            *(
+                Rank(metric, name, float(place), max(1.0, place - 1.0), min(3.0, place + 1.0))
+                for metric in (IDS[0], IDS[3])
+                for place, name in enumerate(("north-8b", "delta-instruct", "north-1b"), 1)
+            ),
+            Rank(IDS[5], "north-8b", None, None, None, "the models share no samples"),
+        ),
         comparisons=tuple(
             Comparison(metric, a, b, difference(rng.gauss(0.05, 0.1)), rng.random() ** 4)
             for metric in IDS[:5]
@@ -233,6 +236,7 @@ def example(seed: int = 7, samples: int = 6, explanations: int = 10) -> Results:
         gold=GoldStatus(40, 231, {"draft": 40}, 38, 40),
         views=tuple(_view(rng, index, explanations) for index in range(samples)),
         manifest={
+            "about": "Eight conditions of the stomach, explained to patients.",
             "python": "3.11.7",
             "machine": "Linux x86_64",
             "packages": {"torch": "2.13.0", "numpy": "2.4.6"},
@@ -247,7 +251,7 @@ def _view(rng: random.Random, index: int, explanations: int) -> SampleView:
                 "for three weeks. The condition was examined with an endoscope.")  # fmt: skip
     parts = (Part(media=drawing(index)),) if index % 2 else (text,)
     sample = Sample(f"s{index:02d}-5be{index}", parts, label, metadata={"site": "AB"[index % 2]})
-    probabilities = {name: 0.15 for name in LABELS} | {LABELS[(index + index // 3) % 3]: 0.7}
+    probabilities = dict.fromkeys(LABELS, 0.15) | {LABELS[(index + index // 3) % 3]: 0.7}
     told = max(probabilities, key=lambda name: probabilities[name])
     shown = []
     names = [*MODELS, "gold"]
@@ -319,19 +323,15 @@ def _plant(value: Any, payload: str) -> Any:
     if isinstance(value, str):
         return value if value in _AXES else value + payload
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        new = {
-            f.name: getattr(value, f.name) if f.name in _CLOSED and not _deep(getattr(value, f.name))
-            else _plant(getattr(value, f.name), payload)
-            for f in dataclasses.fields(value)
-        }  # fmt: skip
+        new = {}
+        for field in dataclasses.fields(value):
+            old = getattr(value, field.name)
+            # `Results.verdict` holds sentences, `ClaimVerdict.verdict` one word of three.
+            closed = field.name in _CLOSED and not isinstance(old, tuple)
+            new[field.name] = old if closed else _plant(old, payload)
         return type(value)(**new)
     if isinstance(value, Mapping):
         return {_plant(key, payload): _plant(item, payload) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
         return type(value)(_plant(item, payload) for item in value)
     return value
-
-
-def _deep(value: Any) -> bool:
-    """Whether a field of a closed name holds records all the same (`Results.verdict`)."""
-    return isinstance(value, tuple)

@@ -13,7 +13,10 @@ from harness.report import text
 from harness.results import Estimate
 
 any_text = st.text(
-    st.one_of(st.characters(), st.sampled_from("\x00\x07\r\n\t‮⁦⁩\u2028\ud800<>&\"'\U000e0041"))
+    st.one_of(
+        st.characters(),
+        st.sampled_from("\x00\x07\r\n\t\u202e\u2066\u2069\u2028\ud800<>&\"'\U000e0041"),
+    )
 )
 
 
@@ -37,7 +40,7 @@ def test_text_without_controls_stays_as_it_is(value: str) -> None:
 
 
 def test_what_was_hidden_can_be_read() -> None:
-    assert text.neutral("a\x00b\u202ec") == "a␀b⟨U+202E⟩c"
+    assert text.neutral("a\x00b\u202ec") == "a⟨U+0000⟩b⟨U+202E⟩c"
 
 
 @given(any_text)
@@ -59,9 +62,10 @@ def test_a_long_word_can_be_broken_but_a_usual_name_is_not() -> None:
     [
         (None, "–"),
         (float("nan"), "–"),
-        (0.614, "0.61"),
-        (-0.061, "−0.06"),
-        (-0.001, "0.00"),
+        (0.614, ".61"),
+        (-0.061, "−.06"),
+        (-0.001, ".00"),
+        (1.0, "1.00"),
         (12.34, "12.3"),
         (1234.5, "1,234"),
     ],
@@ -75,7 +79,7 @@ def test_numbers_are_written_with_a_true_minus_and_no_negative_zero(
 def test_an_estimate_without_interval_says_so() -> None:
     assert text.interval(Estimate(None)) == "not measured"
     assert text.interval(Estimate(0.5)) == "no interval"
-    assert text.interval(Estimate(0.5, 0.4, 0.6)) == "[0.40, 0.60]"
+    assert text.interval(Estimate(0.5, 0.4, 0.6)) == "[.40, .60]"
 
 
 @given(st.floats(0, 1, exclude_min=True, exclude_max=True))

@@ -39,11 +39,11 @@ def test_samples_stop_where_the_budget_is_spent_but_one_is_always_shown() -> Non
         messages=shown.messages * 100,
         generation=dataclasses.replace(shown.generation, text="x" * 10_000),
     )
-    heavy = [dataclasses.replace(v, explanations=(long,) * 12) for v in results.views]
+    heavy = [dataclasses.replace(v, explanations=(long,) * 24) for v in results.views]
     assert len(samples.cards(heavy)) == len(heavy)
     loaded = [
         dataclasses.replace(
-            v, explanations=(dataclasses.replace(long, messages=shown.messages * 4000),) * 12
+            v, explanations=(dataclasses.replace(long, messages=shown.messages * 4000),) * 24
         )
         for v in results.views
     ]
@@ -51,7 +51,7 @@ def test_samples_stop_where_the_budget_is_spent_but_one_is_always_shown() -> Non
 
 
 def test_what_is_cut_is_counted() -> None:
-    results = report_example.example(samples=1, explanations=30)
+    results = report_example.example(samples=1, explanations=60)
     shown = results.views[0].explanations[0]
     assert shown.generation is not None
     text = "x" * (samples.TEXT_CHARACTERS + 5)
@@ -60,7 +60,7 @@ def test_what_is_cut_is_counted() -> None:
         generation=dataclasses.replace(shown.generation, text=text),
         claims=shown.claims * 20,
     )
-    card = samples.cards([dataclasses.replace(results.views[0], explanations=(long,) * 30)])[0]
-    assert card.explanations_left == 30 - samples.EXPLANATIONS
+    card = samples.cards([dataclasses.replace(results.views[0], explanations=(long,) * 60)])[0]
+    assert card.explanations_left == 60 - samples.EXPLANATIONS
     assert card.explanations[0].text.left == 5
     assert len(card.explanations[0].claims) + card.explanations[0].claims_left == 80

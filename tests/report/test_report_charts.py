@@ -88,7 +88,7 @@ def test_a_point_that_lacks_a_value_is_not_drawn() -> None:
 def test_labels_overlap_neither_one_another_nor_a_marker_even_in_a_crowd(seed: int) -> None:
     rng = random.Random(seed)
     centres = [(rng.gauss(300, 60), rng.gauss(200, 40)) for _ in range(14)]
-    names = [f"model-{rng.randint(0, 10**rng.randint(1, 12))}" for _ in centres]
+    names = [f"model-{rng.randint(0, 10 ** rng.randint(1, 12))}" for _ in centres]
     boxes = charts.place_labels(centres, names, [], (50, 10, 800, 440))
     markers = [(x - 5, y - 5, x + 5, y + 5) for x, y in centres]
     placed = [box for box in boxes if box]

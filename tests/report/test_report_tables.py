@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 
 import pytest
 import report_example
@@ -121,3 +122,27 @@ def test_the_gold_s_status_is_never_better_than_its_records(
     by_status: dict[str, int], words: str
 ) -> None:
     assert tables.gold_status(GoldStatus(4, 20, by_status, 4, 4)) == words
+
+
+def test_a_single_level_is_not_shown_as_if_it_were_a_comparison(results: Results) -> None:
+    first = results.breakdowns[0]
+    level = first.rows[0][1]
+    one = dataclasses.replace(first, rows=tuple(r for r in first.rows if r[1] == level))
+    assert not tables.Tables(dataclasses.replace(results, breakdowns=(one,))).grids(None)
+    assert tables.Tables(dataclasses.replace(results, breakdowns=(first,))).grids(None)
+
+
+def test_differences_of_one_metric_share_a_scale_in_which_the_largest_fits(
+    results: Results,
+) -> None:
+    drawn = tables.Tables(results).effects()
+    for metric in {effect.metric for effect, _ in drawn}:
+        same = [(effect, svg) for effect, svg in drawn if effect.metric == metric]
+        lengths = {
+            round(effect.difference.value or 0, 3): re.search(r'class="bar.*?width="([\d.]+)', svg)
+            for effect, svg in same
+        }
+        values = {value: float(found.group(1)) for value, found in lengths.items() if found}
+        assert len(values) == len(lengths)
+        ratios = [length / abs(value) for value, length in values.items() if abs(value) > 0.05]
+        assert max(ratios, default=1.0) == pytest.approx(min(ratios, default=1.0), rel=0.02)

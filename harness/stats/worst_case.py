@@ -1,0 +1,77 @@
+"""The variant that serves a model worst, measured on samples that did not choose it.
+
+The lowest of several noisy means is biased downward: it is lowest partly by luck. Choosing on one
+half of the clusters and measuring on the other takes the luck out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping
+
+import numpy as np
+
+from harness.records import HarnessError
+from harness.results import Estimate
+from harness.stats import intervals
+from harness.stats.intervals import Bounds
+
+
+def worst_variant(
+    values: Mapping[str, Mapping[str, float]],
+    cluster_of: Mapping[str, Hashable] | None = None,
+    direction: str = "higher",
+    *,
+    seed: int = 0,
+    splits: int = 200,
+    confidence: float = 0.95,
+    cluster_name: str = "sample",
+    bounds: Bounds = None,
+) -> tuple[str, Estimate]:
+    """The worst variant by `values[variant][unit]`, and its mean on held-out clusters.
+
+    Units that some variant lacks are left out. The variant named is the one chosen most often.
+    The value is what the chosen variant scores on the half that did not choose it, over all
+    seeded splits; being chosen on half the data, it errs to the good side where variants are
+    close. The interval treats each unit's average over those splits as its value; it does not
+    hold the uncertainty of the choice. Under four clusters nothing can be held out: no value.
+    """
+    if direction not in ("higher", "lower"):
+        raise HarnessError(f"direction must be 'higher' or 'lower', not '{direction}'")
+    if not values:
+        raise HarnessError("the worst case needs at least one variant")
+    variants = sorted(values)
+    units = sorted(set.intersection(*(set(values[v]) for v in variants)))
+    clusters = units if cluster_of is None else [cluster_of[unit] for unit in units]
+    codes, names = intervals.encode(clusters, len(units))
+    table = np.array([[values[v][unit] for v in variants] for unit in units], dtype=float)
+    if not np.isfinite(table).all():
+        raise HarnessError("values hold NaN or infinity; leave out what could not be scored")
+    sign = 1.0 if direction == "higher" else -1.0
+    count = len(names)
+    if count < 4:
+        pick = int(np.argmin(sign * table.mean(axis=0))) if units else 0
+        method = f"no value: {count} {intervals.plural(cluster_name, count)}, four are needed"
+        return variants[pick], Estimate(None, None, None, len(units), count, method)
+    rng = np.random.default_rng(seed)
+    chosen = np.zeros(len(variants), dtype=np.intp)
+    total, times = np.zeros(len(units)), np.zeros(len(units))
+    for _ in range(splits):
+        order = rng.permutation(count)
+        # both halves of each split choose once, so every unit is held out in every split
+        for half in (order[: count // 2], order[count // 2 :]):
+            choosing = np.isin(codes, half)
+            pick = int(np.argmin(sign * table[choosing].mean(axis=0)))
+            chosen[pick] += 1
+            total[~choosing] += table[~choosing, pick]
+            times[~choosing] += 1
+    found = intervals.mean(
+        total / times,
+        clusters,
+        confidence=confidence,
+        seed=seed,
+        cluster_name=cluster_name,
+        bounds=bounds,
+    )
+    method = f"held out over {splits} splits; {found.method}"
+    estimate = Estimate(found.value, found.low, found.high, found.n, found.clusters, method)
+    return variants[int(np.argmax(chosen))], estimate

@@ -1,0 +1,34 @@
+"""Trains a suite's classifier as its `train` entry says, so that its weights need not be shipped.
+
+The classifier's class does the work in its own `train(samples, **options)`; what is trained on
+comes from the entry's own source, so no sample of the run is seen in training.
+"""
+
+from __future__ import annotations
+
+from harness import plugins
+from harness.records import HarnessError
+from harness.suite import Suite
+
+
+def train(suite: Suite) -> str:
+    """Trains and returns one sentence about what was made.
+
+    Raises `HarnessError` where the suite trains nothing, its classifier cannot be trained, or a
+    sample of the run is among those to train on.
+    """
+    if suite.classifier is None or suite.train is None:
+        raise HarnessError(f"suite '{suite.name}' has no 'train' entry, so there is nothing to train")
+    part = plugins.load("classifiers", suite.classifier.kind, suite.folder)
+    if not hasattr(part, "train"):
+        raise HarnessError(f"the classifier '{suite.classifier.kind}' cannot be trained here")
+    samples = list(suite.train.source.create("sources", suite.folder).samples())
+    evaluated = {sample.id for sample in suite.source.create("sources", suite.folder).samples()}
+    shared = [sample.id for sample in samples if sample.id in evaluated]
+    if shared:
+        raise HarnessError(
+            f"train: sample '{shared[0]}' and {len(shared) - 1} more are also evaluated; "
+            "split the source"
+        )
+    options = {"seed": suite.seed, **suite.classifier.options, **suite.train.options}
+    return str(part.train(samples, **options))

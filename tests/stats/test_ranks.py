@@ -1,0 +1,103 @@
+"""Holm's adjustment and ranks by paired comparisons."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from statsmodels.stats.multitest import multipletests
+
+from harness.records import HarnessError
+from harness.stats import paired, ranks
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=30))
+def test_holm_equals_statsmodels(p):
+    assert ranks.holm(p) == pytest.approx(multipletests(p, method="holm")[1])
+
+
+def _models(shifts, n=60, seed=0, noise=0.05):
+    rng = np.random.default_rng(seed)
+    shared = rng.uniform(0.3, 0.6, n)
+    scores = {
+        name: {f"u{i}": float(shared[i] + shift + rng.normal(0, noise)) for i in range(n)}
+        for name, shift in shifts.items()
+    }
+    return scores, {f"u{i}": i for i in range(n)}
+
+
+def test_models_far_apart_are_ranked_without_doubt_in_either_direction():
+    scores, clusters = _models({"low": 0.0, "high": 0.3, "mid": 0.15})
+    up = ranks.rank(scores, clusters, "higher")
+    assert {r.model: (r.rank, r.low, r.high) for r in up.rows} == {
+        "high": (1, 1, 1),
+        "mid": (2, 2, 2),
+        "low": (3, 3, 3),
+    }
+    assert all(c.p_adjusted < 0.05 for c in up.comparisons)
+    assert not any(up.tied.values())
+    down = ranks.rank(scores, clusters, "lower")
+    assert {r.model: r.rank for r in down.rows} == {"low": 1, "mid": 2, "high": 3}
+
+
+def test_equal_models_are_tied_and_their_rank_intervals_overlap():
+    scores, clusters = _models({"a": 0.0, "b": 0.0, "c": 0.3}, noise=0.1)
+    table = ranks.rank(scores, clusters)
+    assert table.tied == {"a": ("b",), "b": ("a",), "c": ()}
+    rows = {r.model: r for r in table.rows}
+    assert rows["a"].low < rows["a"].high == 3
+    assert rows["b"].high == 3
+
+
+def test_identical_scores_share_the_middle_rank_with_p_of_one():
+    scores = {m: {"u": 0.5, "v": 0.25, "w": 1.0} for m in "ab"}
+    table = ranks.rank(scores, {"u": 1, "v": 2, "w": 3}, bounds=(0, 1))
+    assert [r.rank for r in table.rows] == [1.5, 1.5]
+    assert table.comparisons[0].p_adjusted == 1.0
+
+
+def test_pairs_equal_the_paired_module_one_by_one():
+    scores, clusters = _models({"a": 0.0, "b": 0.05}, n=30)
+    row = ranks.rank(scores, clusters, seed=3).comparisons[0]
+    a, b = (np.array([scores[m][u] for u in sorted(clusters)]) for m in "ab")
+    oracle = paired.difference(a, b, [clusters[u] for u in sorted(clusters)], seed=3)
+    assert (row.difference.value, row.difference.low) == pytest.approx((oracle.value, oracle.low))
+    assert row.difference.high == pytest.approx(oracle.high)
+
+
+def test_few_clusters_use_the_exact_test():
+    scores, _ = _models({"a": 0.0, "b": 0.3}, n=80)
+    clusters = {f"u{i}": i % 8 for i in range(80)}
+    table = ranks.rank(scores, clusters)
+    assert table.comparisons[0].p_adjusted == 2 / 2**8
+    assert "sign-flip" in table.test
+
+
+def test_models_without_shared_units_are_not_ranked_but_the_others_are_compared():
+    scores, clusters = _models({"a": 0.0, "b": 0.3})
+    scores["c"] = {"elsewhere": 1.0}
+    table = ranks.rank(scores, clusters | {"elsewhere": 99})
+    assert "share no units" in table.reason
+    assert all(r.rank is None for r in table.rows)
+    found = {(c.a, c.b): c for c in table.comparisons}
+    assert found["a", "b"].p_adjusted < 0.05
+    assert found["a", "c"].p_adjusted is None
+    assert "unpaired" in found["a", "c"].difference.method
+
+
+def test_ranks_use_only_units_common_to_all():
+    scores, clusters = _models({"a": 0.0, "b": 0.3}, n=40)
+    scores["a"]["extra"] = 1e6
+    table = ranks.rank(scores, clusters | {"extra": -1})
+    assert {r.model: r.rank for r in table.rows} == {"b": 1, "a": 2}
+    assert table.comparisons[0].difference.n == 40
+
+
+def test_wrong_direction_and_missing_cluster_are_named():
+    scores, clusters = _models({"a": 0.0, "b": 0.3}, n=5)
+    with pytest.raises(HarnessError, match="direction"):
+        ranks.rank(scores, clusters, "up")
+    del clusters["u3"]
+    with pytest.raises(HarnessError, match="u3"):
+        ranks.rank(scores, clusters)

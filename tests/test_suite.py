@@ -1,0 +1,103 @@
+"""A suite's identity is what it asks, not where it lies; secrets stay out of the run."""
+
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+
+import pytest
+from small_suite import changed, write
+
+from harness.pipeline import run
+from harness.records import HarnessError
+from harness.suite import load
+
+
+def test_places_keys_and_urls_do_not_change_the_run_but_questions_do(tmp_path: Path) -> None:
+    model = {"name": "m", "backend": "openai", "model": "x", "base_url": "http://127.0.0.1:1/v1"}
+    (tmp_path / "a").mkdir()
+    (tmp_path / "b").mkdir()
+    first = load(str(write(tmp_path / "a", changed(models=[model]))))
+    moved = load(str(write(tmp_path / "b", changed(models=[model | {"base_url": "http://127.0.0.1:2/v1", "api_key": "k", "timeout": 3}]))))  # fmt: skip
+    other = load(str(write(tmp_path / "b", changed(models=[model | {"model": "y"}]))))
+    assert first.hash == moved.hash
+    assert first.hash != other.hash
+    family = tmp_path / "a" / "prompts" / "small" / "family.yaml"
+    family.write_text(family.read_text().replace("Explain its", "Describe its"))
+    assert load(str(tmp_path / "a" / "suite.yaml")).hash != first.hash
+
+
+def test_variables_come_from_the_environment_and_must_be_set(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write(tmp_path, changed(about="${HARNESS_TEST_WORD} here"))
+    with pytest.raises(HarnessError, match=r"suite\.yaml:\d+: about: .*HARNESS_TEST_WORD is not set"):
+        load(str(path))
+    monkeypatch.setenv("HARNESS_TEST_WORD", "now")
+    assert load(str(path)).about == "now here"
+
+
+def test_a_secret_is_nowhere_in_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HARNESS_TEST_KEY", "sk-very-secret")
+    model = {"name": "m", "backend": "./keyed.py:Keyed", "api_key": "${HARNESS_TEST_KEY}"}
+    code = (tmp_path / "x").with_name("keyed.py")
+    path = write(tmp_path, changed(models=[model]))
+    code.write_text(
+        "from parrot_base import *\n".replace("from parrot_base import *\n", "")
+        + "from harness.records import Capabilities, Generation\n"
+        "class Keyed:\n"
+        "    capabilities = Capabilities()\n"
+        "    def __init__(self, model, api_key):\n"
+        "        assert api_key == 'sk-very-secret'\n"
+        "    async def generate(self, request):\n"
+        "        return Generation('fine')\n"
+    )
+    result = run(load(str(path)), out=tmp_path / "run")
+    for file in result.folder.rglob("*"):
+        if file.is_file():
+            assert b"sk-very-secret" not in file.read_bytes(), file
+    with sqlite3.connect(result.folder / "run.sqlite") as db:
+        assert db.execute("SELECT count(*) FROM generations").fetchone()[0] > 0
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        (["repeats"], "expected key=value"),
+        (["repeats=0"], "repeats: 0 is less than the minimum of 1"),
+        (["models.nobody.model=x"], "'nobody' is no place in the suite"),
+        (["source.kind=tabel"], "did you mean 'table'?"),
+        (["scorers=[claim]"], "did you mean 'claims'?"),
+        (["controls=[golden]"], "there is no control 'golden'"),
+        (["families=[gii]"], "there is no 'gii'"),
+        (["families=[{family: small, variants: [bse]}]"], "has no variant 'bse'"),
+        (["families=[{family: small, aspects: [cause]}]"], "has no aspect 'cause'"),
+        (["source.txt=note"], "unexpected keyword argument 'txt'"),
+        (["models=[{name: a, backend: ./parrot.py:Parot}]"], "cannot be loaded"),
+        (["models=[{name: a, backend: ./no.py:Parrot}]"], "there is no file"),
+        (["explain={methods: [x]}"], "not available in this version"),
+        (["limits={max_time: soon}"], "no time such as"),
+    ],
+)
+def test_what_is_wrong_in_a_suite_is_said_before_anything_is_sent(
+    tmp_path: Path, settings: list[str], said: str
+) -> None:
+    path = write(tmp_path)
+    with pytest.raises(HarnessError) as error:
+        run(load(str(path), settings), out=tmp_path / "run")
+    assert said in str(error.value)
+    assert not (tmp_path / "run" / "run.sqlite").exists()
+
+
+def test_without_a_classifier_only_the_arm_none_is_possible(tmp_path: Path) -> None:
+    path = write(tmp_path, changed(classifier=None))
+    with pytest.raises(HarnessError, match="the only arm is 'none'"):
+        load(str(path))
+    assert load(str(write(tmp_path, changed(classifier=None, arms=None)))).arms == ("none",)
+
+
+def test_models_keeps_the_named_models_and_the_controls(tmp_path: Path) -> None:
+    path = write(tmp_path)
+    assert [m.name for m in load(str(path), models=["parrot"]).models][0] == "parrot"
+    with pytest.raises(HarnessError, match="there is no model 'perrot'"):
+        load(str(path), models=["perrot"])
