@@ -193,7 +193,10 @@ def _construct(loader: Any, node: Any, place: Place, lines: dict[Place, int], na
                 )
             value[key] = _construct(loader, value_node, (*place, key), lines, name)
             lines[(*place, key)] = line
-        return value
+        merged = value.pop("<<", {})
+        if not isinstance(merged, dict):
+            raise HarnessError(f"{name}:{lines[place]}: {_path(place)}: '<<' merges a mapping")
+        return {**merged, **value}
     if isinstance(node, yaml.SequenceNode):
         return [
             _construct(loader, item, (*place, i), lines, name) for i, item in enumerate(node.value)

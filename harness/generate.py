@@ -67,8 +67,10 @@ async def generate(
     cells: Sequence[PlannedCell],
     budget: Budget,
     on_answer: OnAnswer,
+    *,
+    fresh: bool = False,
 ) -> None:
-    """Asks one model for all its cells, turn by turn."""
+    """Asks one model for all its cells, turn by turn; `fresh` takes nothing from other runs."""
     backend = plan.backends[spec.name]
     current = {planned.cell.id: (planned.key, planned.request) for planned in cells}
     later = {planned.cell.id: planned.later for planned in cells}
@@ -95,6 +97,8 @@ async def generate(
                     for cell_id, (key, request) in following.items()
                 )
                 store.put_turns((cell_id, turn, key) for cell_id, (key, _) in following.items())
+            if not fresh:
+                store.take_over(key for key, _ in following.values())
             current = following
 
 

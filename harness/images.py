@@ -65,7 +65,7 @@ def decode(data: bytes, name: str) -> tuple[Image.Image, ...]:
     More than 8 bits are mapped to 8 linearly. For PNG and TIFF the range is that of the file's own
     values, shared by its pages and channels (Pillow reads 16-bit colour PNG as its high bytes). For
     DICOM it is the file's first VOI LUT or window, after its modality LUT, and the range of its
-    values where it has none; MONOCHROME1 is inverted. Raises `HarnessError` as `media_of` does.
+    values where it has neither; MONOCHROME1 is inverted. Raises `HarnessError` as `media_of` does.
     """
     kind = kind_of(data)
     if kind is None:
@@ -121,9 +121,10 @@ def kind_of(data: bytes) -> str | None:
         return "PNG"
     if data.startswith(_JPEG):
         return "JPEG"
-    if data[:4] in _TIFF:
-        return "TIFF"
-    return "DICOM" if data[128:132] == b"DICM" else None
+    # Before TIFF, because scanners may begin a DICOM file with a TIFF header.
+    if data[128:132] == b"DICM":
+        return "DICOM"
+    return "TIFF" if data[:4] in _TIFF else None
 
 
 def _guarded(reader: Any, name: str, *arguments: Any) -> Any:
@@ -311,6 +312,8 @@ def _dicom(data: bytes) -> tuple[Image.Image, ...]:
     from PIL import Image, ImageOps
 
     dataset = dcmread(io.BytesIO(data))
+    if "PixelData" not in dataset and "FloatPixelData" not in dataset:
+        raise HarnessError("it is a DICOM file without pixels")
     if str(dataset.get("BurnedInAnnotation", "NO")).upper() == "YES":
         raise HarnessError(
             "it is marked as having annotation burned into its pixels (0028,0301), which may name "
@@ -321,7 +324,10 @@ def _dicom(data: bytes) -> tuple[Image.Image, ...]:
         array = pixel_array(dataset)
     except RuntimeError as error:  # a compression for which no decoder is installed
         syntax = dataset.file_meta.TransferSyntaxUID.name
-        raise HarnessError(f"its pixels ({syntax}) cannot be decoded: {error}") from error
+        raise HarnessError(
+            f"its pixels ({syntax}) cannot be decoded with what is installed; save it "
+            "uncompressed, or install pylibjpeg"
+        ) from error
     if int(dataset.get("NumberOfFrames", 1) or 1) == 1:
         array = array[np.newaxis]
     if photometric == "PALETTE COLOR":
@@ -352,6 +358,8 @@ def _displayed_range(values: NDArray[Any], dataset: Any) -> tuple[float, float]:
         # Values far outside of any window come out as its two ends.
         ends = apply_windowing(np.array([-1e12, 1e12]), dataset)
         return float(ends[0]), float(ends[1])
+    if values.dtype == np.uint8:  # what fits in 8 bits is left as it is, as in every other format
+        return 0.0, float(2 ** int(dataset.BitsStored) - 1)
     return float(values.min()), float(values.max())
 
 
@@ -386,5 +394,5 @@ def _scaled(array: NDArray[Any], low: float, high: float) -> Image.Image:
 
     values = np.nan_to_num(array.astype(np.float64), nan=low, posinf=high, neginf=low)
     span = high - low if high > low else 1.0
-    scaled = np.clip((values - low) * (255.0 / span), 0.0, 255.0)
+    scaled = np.clip((values - low) * 255.0 / span, 0.0, 255.0)
     return Image.fromarray(np.rint(scaled).astype(np.uint8))

@@ -60,7 +60,7 @@ class RunResult:
     @property
     def verdict(self) -> tuple[str, ...]:
         """The report's sentences."""
-        return tuple(sentence.text for sentence in self.results.verdict)
+        return tuple(f"{s.topic.capitalize()}: {s.text}" for s in self.results.verdict)
 
     @property
     def scores(self) -> pd.DataFrame:
@@ -110,9 +110,7 @@ def run(
         _lay_down(store, manifest, inputs, plan, samples)
         for warning in manifest.warnings:
             progress.note(warning)
-        if not fresh:
-            _take_over(store, plan)
-        asyncio.run(_generate_all(suite, plan, store, only_failed, progress))
+        asyncio.run(_generate_all(suite, plan, store, only_failed, fresh, progress))
         return finish(store, progress)
 
 
@@ -205,18 +203,8 @@ def _set_aside(folder: Path) -> None:
         path.rename(folder / time.strftime("run-%Y%m%d-%H%M%S.sqlite"))
 
 
-def _take_over(store: Store, plan: Plan) -> None:
-    """Takes what sibling runs were already answered to the same requests."""
-    missing = {
-        planned.key for planned in plan.cells if planned.request.cell is None
-    } - store.answered()
-    for path in sorted(store.folder.resolve().parent.glob("*/run.sqlite")):
-        if missing and path.parent != store.folder.resolve():
-            store.copy_generations(missing, path.parent)
-
-
 async def _generate_all(
-    suite: Suite, plan: Plan, store: Store, only_failed: bool, progress: Progress
+    suite: Suite, plan: Plan, store: Store, only_failed: bool, fresh: bool, progress: Progress
 ) -> None:
     cells = plan.cells
     if only_failed:
@@ -227,8 +215,10 @@ async def _generate_all(
     by_model: dict[str, list[PlannedCell]] = {}
     for planned in cells:
         by_model.setdefault(planned.cell.model, []).append(planned)
-    answered = store.answered()
     keys = {planned.key for planned in cells}
+    if not fresh:
+        store.take_over(keys)
+    answered = store.answered()
     progress.stage("generate", len(keys), len(keys & answered))
     if keys - answered:
         await check_servers(suite, plan)
@@ -240,7 +230,7 @@ async def _generate_all(
     for spec in suite.models:
         mine = by_model.get(spec.name, [])
         if mine:
-            await generate(suite, plan, store, spec, mine, budget, on_answer)
+            await generate(suite, plan, store, spec, mine, budget, on_answer, fresh=fresh)
     if not budget.left():
         progress.note("the limit of time or cost is reached; the same command continues")
 

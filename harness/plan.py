@@ -121,7 +121,16 @@ def limit(inputs: Inputs, count: int | None) -> Inputs:
         for queue in queues.values():
             if queue and len(chosen) < count:
                 chosen.add(queue.pop(0).id)
-    return replace(inputs, samples=tuple(s for s in inputs.samples if s.id in chosen))
+
+    def kept(predictions: Mapping[str, Prediction]) -> dict[str, Prediction]:
+        return {sample: p for sample, p in predictions.items() if sample in chosen}
+
+    return replace(
+        inputs,
+        samples=tuple(s for s in inputs.samples if s.id in chosen),
+        predictions=kept(inputs.predictions),
+        baselines={name: kept(found) for name, found in inputs.baselines.items()},
+    )
 
 
 def make_plan(suite: Suite, inputs: Inputs) -> Plan:

@@ -12,6 +12,7 @@ import difflib
 import hashlib
 import importlib
 import importlib.util
+import inspect
 import sys
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
@@ -52,8 +53,13 @@ def load(kind: str, name: str, beside: Path | None = None) -> Any:
 
 
 def create(kind: str, name: str, beside: Path | None = None, **options: Any) -> Any:
-    """An instance of the part `name`; options it does not take are refused in one sentence."""
+    """An instance of the part `name`; options it does not take are refused in one sentence.
+
+    A part whose constructor has a parameter `beside` is told the folder of the suite.
+    """
     part = load(kind, name, beside)
+    if beside is not None and "beside" in inspect.signature(part).parameters:
+        options.setdefault("beside", str(beside))
     try:
         return part(**options)
     except TypeError as error:
@@ -75,8 +81,8 @@ def _import(name: str, get: Any) -> Any:
 
 
 def _module_from_file(path: Path) -> Any:
-    """The module in this file, loaded once for each content, and found again by pickle."""
-    digest = hashlib.sha256(path.read_bytes()).hexdigest()[:12]
+    """The module in this file, loaded once for each place and content, and found by pickle."""
+    digest = hashlib.sha256(str(path).encode() + path.read_bytes()).hexdigest()[:12]
     name = f"_harness_plugin_{path.stem}_{digest}"
     if name in sys.modules:
         return sys.modules[name]

@@ -146,7 +146,8 @@ class ArmEffect:
 class Agreement:
     """How a scorer's verdicts agree with people's, beside people's agreement with each other.
 
-    `group` is `all` or one model (within source). `auc` is of supported against the rest.
+    `group` is `all` or one model (within source). `auc` is of supported against the rest. `people`
+    marks people's agreement with each other.
     """
 
     measure: str
@@ -156,6 +157,7 @@ class Agreement:
     n: int
     positives: int
     baseline: bool = False
+    people: bool = False
 
 
 @dataclass(frozen=True)

@@ -53,6 +53,11 @@ def test_a_suite_that_breaks_the_schema_is_told_line_place_and_expectation(
     assert said in str(error.value)
 
 
+def test_a_merge_key_fills_in_what_is_not_said() -> None:
+    value = documents.parse("a: &x {p: 1, q: 2}\nb: {<<: *x, q: 3}", "x").value
+    assert value["b"] == {"p": 1, "q": 3}
+
+
 def test_a_byte_order_mark_is_no_part_of_the_file(tmp_path: Path) -> None:
     path = tmp_path / "a.yaml"
     path.write_bytes(b"\xef\xbb\xbfa: 1\n")

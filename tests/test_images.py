@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pydicom
+import pydicom.data
 import pytest
 import tifffile
 from hypothesis import given, settings
@@ -214,7 +215,11 @@ def test_a_deep_png_and_a_deep_tiff_of_the_same_values_are_the_same_picture() ->
 
 def test_the_pages_of_a_deep_tiff_share_one_range() -> None:
     stack = np.stack([np.full((4, 4), value, np.uint16) for value in (0, 500, 1000)])
-    assert [int(page[0, 0]) for page in grey(tiff(stack, photometric="minisblack"))] == [0, 128, 255]
+    assert [int(page[0, 0]) for page in grey(tiff(stack, photometric="minisblack"))] == [
+        0,
+        128,
+        255,
+    ]
 
 
 def test_deep_colours_share_one_range_in_both_layouts() -> None:
@@ -284,7 +289,7 @@ def test_the_same_file_gives_the_same_bytes() -> None:
 
 
 def test_dicom_pixels_travel_and_the_patient_does_not() -> None:
-    ramp = np.arange(256, dtype=np.uint8).reshape(16, 16)
+    ramp = np.arange(20, 220, dtype=np.uint8).reshape(10, 20)
     data = dicom(ramp)
     assert SECRET in data
     (media,) = images.media_of(data, "x", "/somewhere/x.dcm")
@@ -344,6 +349,31 @@ def test_a_dicom_file_cut_short_is_found_to_be_corrupt() -> None:
     data = dicom(np.zeros((40, 40), np.uint8))
     with pytest.raises(HarnessError, match="image x is corrupt"):
         images.media_of(data[:-900], "x")
+
+
+def test_a_dicom_file_that_begins_like_a_tiff_is_read_as_dicom() -> None:
+    ramp = np.arange(256, dtype=np.uint8).reshape(16, 16)
+    data = b"II*\0" + dicom(ramp)[4:]
+    assert images.kind_of(data) == "DICOM"
+    np.testing.assert_array_equal(grey(data)[0], ramp)
+
+
+def test_a_dicom_file_without_pixels_is_one_sentence() -> None:
+    dataset = pydicom.dcmread(io.BytesIO(dicom(np.zeros((4, 4), np.uint8))))
+    del dataset.PixelData
+    buffer = io.BytesIO()
+    pydicom.dcmwrite(buffer, dataset)
+    with pytest.raises(HarnessError, match="image x: it is a DICOM file without pixels"):
+        images.media_of(buffer.getvalue(), "x")
+
+
+def test_real_dicom_files_look_as_pydicom_and_their_own_window_say() -> None:
+    # A file that comes with pydicom: 16-bit CT, signed after its rescale, without a window.
+    path = pydicom.data.get_testdata_file("CT_small.dcm")
+    dataset = pydicom.dcmread(path)
+    values = dataset.pixel_array.astype(float) * dataset.RescaleSlope + dataset.RescaleIntercept
+    expected = np.rint((values - values.min()) * 255 / (values.max() - values.min()))
+    np.testing.assert_array_equal(grey(Path(path).read_bytes())[0], expected)
 
 
 def test_without_pydicom_one_sentence_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -23,9 +23,9 @@ def planned(path: Path, *settings: str) -> Plan:
 def test_every_combination_is_a_cell_once(tmp_path: Path) -> None:
     plan = planned(write(tmp_path))
     mine = [p.cell for p in plan.cells if p.cell.model == "parrot"]
-    # 4 samples, 2 aspects, 2 repeats; the arm none has no template in 'reworded'
-    # (whose words name the label), so it has 3 variants and the others 4.
-    assert len(mine) == 4 * 2 * 2 * (3 * 4 + 3)
+    # 4 samples, 2 aspects, 2 repeats; 'reworded' and 'pressure' name the label, so they have no
+    # template for the arm none, which has 2 variants where the others have 4.
+    assert len(mine) == 4 * 2 * 2 * (3 * 4 + 2)
     assert len(set(mine)) == len(mine)
     assert plan.not_planned["parrot", "variant 'reworded' has no template for the arm 'none'"] == 16
 
@@ -47,7 +47,9 @@ def test_repeats_differ_and_controls_never_share(tmp_path: Path) -> None:
     plan = planned(write(tmp_path))
     keys = Counter(p.key for p in plan.cells if p.cell.model == "control:gold")
     assert set(keys.values()) == {1}
-    repeats = {p.key for p in plan.cells if p.cell.id.startswith("parrot/s1/small/base/predicted/causes/")}
+    repeats = {
+        p.key for p in plan.cells if p.cell.id.startswith("parrot/s1/small/base/predicted/causes/")
+    }
     assert len(repeats) == 2
 
 
@@ -64,12 +66,25 @@ def test_told_and_top_probability_are_exchanged(tmp_path: Path) -> None:
 
 
 def test_without_probabilities_the_wrong_label_is_a_seeded_draw(tmp_path: Path) -> None:
-    notes = "id,note,label,predicted\n" + "".join(
-        f"s{i},note {i},{label},{label}\n" for i, label in enumerate("abcd" * 25)
+    rows = [f"s{i},note {i},{label},{label}" for i, label in enumerate("abcd" * 25)]
+    text = changed(
+        source={
+            "kind": "table",
+            "path": "./notes.csv",
+            "text": "note",
+            "label": "label",
+            "id": "id",
+        },
+        classifier={
+            "kind": "recorded",
+            "path": "./notes.csv",
+            "sample": "id",
+            "label": "predicted",
+        },
+        families=[{"family": "small", "variants": ["reworded"]}],
+        arms=["wrong"],
     )
-    text = changed(classifier={"kind": "recorded", "path": "./notes.csv", "sample": "id", "label": "predicted"})
-    path = write(tmp_path, text, **{"notes.csv": notes.replace("note ", "n").replace(",n,", ",note,")})
-    (tmp_path / "notes.csv").write_text(notes)
+    path = write(tmp_path, text, **{"notes.csv": "\n".join(["id,note,label,predicted", *rows])})
     drawn: list[dict[str, str | None]] = []
     for seed in ("0", "0", "1"):
         suite = load(str(path), [f"seed={seed}"])

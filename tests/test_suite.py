@@ -31,7 +31,9 @@ def test_variables_come_from_the_environment_and_must_be_set(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = write(tmp_path, changed(about="${HARNESS_TEST_WORD} here"))
-    with pytest.raises(HarnessError, match=r"suite\.yaml:\d+: about: .*HARNESS_TEST_WORD is not set"):
+    with pytest.raises(
+        HarnessError, match=r"suite\.yaml:\d+: about: .*HARNESS_TEST_WORD is not set"
+    ):
         load(str(path))
     monkeypatch.setenv("HARNESS_TEST_WORD", "now")
     assert load(str(path)).about == "now here"

@@ -89,6 +89,7 @@ def _people(group: str, items: Sequence[Judged]) -> Agreement | None:
         kappa=agreement.cohen_kappa(truth, votes, clusters),
         n=len(items),
         positives=sum(item.positive for item in items),
+        people=True,
     )
 
 

@@ -37,6 +37,7 @@ def analyse(run: Run, scorers: Mapping[str, Any]) -> Results:
     told = [m.replace("vs_true", "vs_told") for m in headlines if "vs_true" in m]
     by_arm = [m for m in (*headlines, *told) if m in table.metrics]
     gold = _gold_status(run)
+    agreed = agreements(table)
     return Results(
         suite=manifest.suite,
         run=run.store.folder.name,
@@ -46,7 +47,7 @@ def analyse(run: Run, scorers: Mapping[str, Any]) -> Results:
         cluster=manifest.cluster,
         samples=len(run.samples),
         finished=bool(run.store.meta().get("finished")),
-        verdict=verdict(table, metrics, summaries, ranks, comparisons, gold),
+        verdict=verdict(table, metrics, summaries, ranks, comparisons, gold, agreed),
         warnings=(*manifest.warnings, *_served_warnings(summaries)),
         metrics=metrics,
         models=summaries,
@@ -58,7 +59,7 @@ def analyse(run: Run, scorers: Mapping[str, Any]) -> Results:
             models.arm_effects(table, [m for m in by_arm if table.metrics[m][1].subject == "cell"])
         ),
         separations=tuple(separated),
-        agreements=agreements(table),
+        agreements=agreed,
         classifier=classifier_page(run),
         gold=gold,
         views=views(table),

@@ -189,7 +189,9 @@ def arm_effects(table: ScoreTable, metrics: Iterable[str]) -> list[ArmEffect]:
                 a, b = by_arm.get(first, {}), by_arm.get(second, {})
                 units = [u for u in sorted(a.keys() & b.keys()) if keep(a[u].cell.sample)]
                 if units:
-                    difference = _difference(table, metric, [a[u] for u in units], [b[u] for u in units])
+                    difference = _difference(
+                        table, metric, [a[u] for u in units], [b[u] for u in units]
+                    )
                     found.append(
                         ArmEffect(model, metric, f"{first} - {second}, {where}", difference)
                     )

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from harness.analysis.score_table import ScoreTable
 from harness.records import UNSCORABLE
 from harness.results import (
+    Agreement,
     Comparison,
     Estimate,
     GoldStatus,
@@ -25,6 +26,7 @@ def verdict(
     ranks: Sequence[Rank],
     comparisons: Sequence[Comparison],
     gold: GoldStatus,
+    agreements: Sequence[Agreement] = (),
 ) -> tuple[Sentence, ...]:
     """Which model is accurate, which is stable, are the scorers valid, is the gold verified."""
     by_id = {summary.id: summary for summary in metrics}
@@ -35,6 +37,9 @@ def verdict(
             own = [m for m in models if not m.control]
             sentences.append(_best(topic, by_id[metric], own, ranks, comparisons))
     sentences.append(_scorers(metrics))
+    people = _people(agreements)
+    if people is not None:
+        sentences.append(people)
     sentences.append(_gold(gold))
     sentences.append(_coverage(models))
     return tuple(sentences)
@@ -62,21 +67,16 @@ def _best(
     ranks: Sequence[Rank],
     comparisons: Sequence[Comparison],
 ) -> Sentence:
-    title = topic.capitalize()
     scored = [
         m for m in models if metric.id in m.estimates and m.estimates[metric.id].value is not None
     ]
     if metric.validity == "invalid":
-        return Sentence(
-            topic, f"{title}: {metric.id} failed its controls here, so it ranks nothing.", "bad"
-        )
+        return Sentence(topic, f"{metric.id} failed its controls here, so it ranks nothing.", "bad")
     if not models:
-        return Sentence(
-            topic, f"{title}: this run asks controls only; no model is judged.", "plain"
-        )
+        return Sentence(topic, "This run asks controls only; no model is judged.", "plain")
     if not scored:
         return Sentence(
-            topic, f"{title}: {metric.id} was not applicable to any answer of a model.", "unsure"
+            topic, f"{metric.id} was not applicable to any answer of a model.", "unsure"
         )
     sign = -1 if metric.metric.direction == "lower" else 1
     scored.sort(key=lambda m: -sign * (m.estimates[metric.id].value or 0.0))
@@ -85,14 +85,14 @@ def _best(
     caution = "" if metric.validity == "valid" else f" The metric's validity is {metric.validity}."
     tone: Tone = "good" if metric.validity == "valid" else "unsure"
     if len(scored) == 1:
-        return Sentence(topic, f"{title} ({metric.id}): {numbers}.{caution}", "plain")
+        return Sentence(topic, f"{metric.id}: {numbers}.{caution}", "plain")
     mine = [r for r in ranks if r.metric == metric.id]
     unranked = next((r.reason for r in mine if r.reason), "")
     if unranked or not mine:
         reason = unranked or "there is nothing to pair"
         return Sentence(
             topic,
-            f"{title} ({metric.id}): {numbers}{more}. Not ranked: {reason}.{caution}",
+            f"{metric.id}: {numbers}{more}. Not ranked: {reason}.{caution}",
             "unsure",
         )
     first = scored[0].name
@@ -112,33 +112,54 @@ def _best(
         tone = "unsure"
     else:
         claim = f"{first} cannot be told apart from {', '.join(rest)}, and is above the others"
-    return Sentence(topic, f"{title} ({metric.id}): {claim}. {numbers}{more}.{caution}", tone)
+    return Sentence(topic, f"{metric.id}: {claim}. {numbers}{more}.{caution}", tone)
 
 
 def _scorers(metrics: Sequence[MetricSummary]) -> Sentence:
-    groups: dict[str, list[str]] = {}
-    for summary in metrics:
-        groups.setdefault(summary.validity, []).append(summary.id)
     promised = [m for m in metrics if m.metric.separates]
-    if not promised:
-        return Sentence("scorers", "Scorers: no metric declares what it separates.", "unsure")
-    valid = sum(m.validity == "valid" for m in promised)
-    text = f"Scorers: {valid} of {len(promised)} metrics that promise a separation kept it"
-    for name in ("invalid", "not shown", "no controls"):
-        mine = [m.id for m in promised if m.validity == name]
+    tested = [m for m in promised if m.validity != "no controls"]
+    if not tested:
+        return Sentence(
+            "scorers",
+            "No control could test a metric here, so no score comes with proof.",
+            "unsure",
+        )
+    valid = sum(m.validity == "valid" for m in tested)
+    text = f"{valid} of the {len(tested)} metrics that controls could test are valid"
+    for name in ("invalid", "not shown"):
+        mine = [m.id for m in tested if m.validity == name]
         if mine:
             text += f"; {name}: {', '.join(mine)}"
-    tone: Tone = "good" if valid == len(promised) else "unsure"
-    if any(m.validity == "invalid" for m in promised):
+    untested = [m.id for m in promised if m.validity == "no controls"]
+    if untested:
+        text += f". Not testable with this gold: {', '.join(untested)}"
+    tone: Tone = "good" if valid == len(tested) else "unsure"
+    if any(m.validity == "invalid" for m in tested):
         tone = "bad"
     return Sentence("scorers", text + ".", tone)
 
 
+def _people(agreements: Sequence[Agreement]) -> Sentence | None:
+    """How far the scorer's verdicts are people's, beside people's own agreement."""
+    pooled = [a for a in agreements if a.group == "all"]
+    ours = next((a for a in pooled if not a.baseline and not a.people), None)
+    if ours is None:
+        return None
+    text = f"Claim verdicts against people's labels of {ours.n:,} claims: AUC {number(ours.auc)}"
+    people = next((a for a in pooled if a.people), None)
+    if people is not None:
+        text += f"; one person against the others: {number(people.auc)}"
+    baselines = [f"{a.measure} {number(a.auc)}" for a in pooled if a.baseline]
+    if baselines:
+        text += f"; baselines: {', '.join(baselines)}"
+    return Sentence("agreement", text + ".", "plain")
+
+
 def _gold(gold: GoldStatus) -> Sentence:
     if gold.records == 0:
-        return Sentence("gold", "Gold: there is none, so accuracy is unknown.", "bad")
+        return Sentence("gold", "There is none, so accuracy is unknown.", "bad")
     status = ", ".join(f"{count} {name}" for name, count in gold.by_status.items())
-    text = f"Gold: {gold.claims:,} claims in {gold.records:,} records ({status})"
+    text = f"{gold.claims:,} claims in {gold.records:,} records ({status})"
     if gold.sources:
         text += f"; {gold.sources_opened:,} of {gold.sources:,} cited sources were opened"
     reviewed = gold.by_status.get("reviewed", 0) == gold.records
@@ -151,7 +172,7 @@ def _coverage(models: Sequence[ModelSummary]) -> Sentence:
     planned = sum(m.planned for m in models)
     lost = sum(m.outcomes.get(outcome, 0) for m in models for outcome in UNSCORABLE)
     not_run = sum(m.outcomes.get("not_run", 0) for m in models)
-    text = f"Coverage: {planned - lost - not_run:,} of {planned:,} cells have an answer"
+    text = f"{planned - lost - not_run:,} of {planned:,} cells have an answer"
     if lost:
         text += f"; {lost:,} could not be scored"
     if not_run:

@@ -50,6 +50,32 @@ class Sklearn:
             raise HarnessError(f"{path} holds a pipeline that is not fitted")
         self.classes = same_classes([str(name) for name in own], classes, path)
 
+    @staticmethod
+    def train(
+        samples: Sequence[Sample],
+        path: str,
+        seed: int = 0,
+        classes: Sequence[str] | None = None,
+    ) -> str:
+        """Trains the text classifier into `path`, its two baselines beside it; says so.
+
+        For `x.skops` the baselines are `x.majority.skops` and `x.length.skops`. `classes`, where
+        given, must be the labels of the samples. Raises `HarnessError` as `train` does, and for a
+        sample without a label or with anything but text.
+        """
+        for sample in samples:
+            if sample.label is None or sample.media:
+                raise HarnessError(f"train: sample '{sample.id}' is no text with a label")
+        texts, labels = [s.text for s in samples], [str(s.label) for s in samples]
+        same_classes(sorted(set(labels)), classes, "train")
+        train(texts, labels, path, seed)
+        for kind in ("majority", "length"):
+            train(texts, labels, Path(path).with_suffix(f".{kind}.skops"), seed, kind)
+        return (
+            f"trained on {len(texts)} texts of {len(set(labels))} labels: {path}, with the "
+            "baselines 'majority' and 'length' beside it"
+        )
+
     def predict(self, samples: Sequence[Sample]) -> list[Prediction]:
         """One prediction a sample. Raises `HarnessError` for samples that are not text alone."""
         for sample in samples:
@@ -96,6 +122,8 @@ def train(
         raise HarnessError("training needs texts of two labels or more")
     pipeline = _KINDS[kind](seed)
     pipeline.fit(list(texts), list(labels))
+    # The vectoriser remembers where its stop words lie in memory, to check them only once.
+    vars(pipeline[0]).pop("_stop_words_id", None)
     written = _stable(skops.io.dumps(pipeline))
     target = Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)

@@ -23,7 +23,8 @@ class Live:
         self._lines: dict[str, tuple[int, int]] = {}
         self._outcomes: Counter[str] = Counter()
         self._started = time.monotonic()
-        self._said = 0.0
+        self._last = self._started
+        self._said = self._started
         self._live = RichLive(
             console=self._console, refresh_per_second=8, transient=False, get_renderable=self._draw
         )
@@ -53,6 +54,7 @@ class Live:
     def answer(self, outcome: str) -> None:
         """One answer arrived."""
         self._outcomes[outcome] += 1
+        self._last = time.monotonic()
         done, total = self._lines.get("generate", (0, 0))
         self._lines["generate"] = (done + 1, max(total, done + 1))
         if not self._console.is_terminal and time.monotonic() - self._said > 30:
@@ -82,7 +84,7 @@ class Live:
     def _generate(self) -> str:
         done, total = self._lines["generate"]
         new = sum(self._outcomes.values())
-        rate = new / max(time.monotonic() - self._started, 1e-3)
+        rate = new / max(self._last - self._started, 1e-3)
         parts = [f"{'generate':<18}{done:,}/{total:,}"]
         if new:
             parts.append(f"{rate:,.0f}/s" if rate >= 1 else f"{rate:.2f}/s")

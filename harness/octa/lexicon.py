@@ -27,7 +27,7 @@ _DROPOUT = (
     r"loss of (?:the )?(?:capillar(?:y|ies)|perfusion|vessels)",
     r"avascular (?:areas?|patch(?:es)?|regions?)",
     r"(?:lack(?:s|ing)?|devoid of|empty of|without)(?: any)? (?:capillaries|perfusion)",
-    rf"(?:capillar(?:y|ies)|microvessels|perfusion)(?: [a-z]+){{0,4}}? (?:{_GONE})",
+    rf"(?:capillar(?:y|ies)|microvessels|perfusion)(?: [a-z]+){{0,6}}? (?:{_GONE})",
     r"(?:reduced|decreased|diminished|low|poor|impaired|sparse)"
     r" (?:capillary|vessel|vascular)? ?(?:density|perfusion|flow|capillaries)",
 )
@@ -104,7 +104,7 @@ _UNIT = (
     r"|of (?:which|(?:the )?(?:eight|8)))\b| ?%)"
 )
 COUNT = re.compile(
-    "|".join(rf"(?P<{bucket}>\b(?:{words})\b)" for bucket, words in _QUANTIFIERS.items())
+    "|".join(rf"(?P<{bucket}>\b(?:{words})\b){_UNIT}" for bucket, words in _QUANTIFIERS.items())
     + r"|(?P<dozen>\b(?:a |one )?dozen\b)"
     + r"|(?<![\d.])(?<!second )(?<!third )(?<!other )"
     + rf"\b(?P<number>{_NUMBER})\b(?!\.?\d|[ -]o'clock| can | may | sees| could ){_UNIT}"
@@ -125,6 +125,11 @@ STAGE = re.compile(
     r"(?! (?:perfusion|capillar|vessel|flow|faz|vascul|densit|size|tortuos|aspect|variant))"
     r")"
 )
+NOT_HEALTHY = re.compile(
+    r"\b(?:not|neither|never|no longer|otherwise|remaining|remainder|rest|elsewhere)\b"
+    r"(?: [a-z]+){0,4}? (?:healthy|normal|unremarkable)(?: [a-z]+)?$"
+)
+"""Before "healthy", says that it names no stage: denied, or said of a part alone."""
 STAGE_DENIED_BEFORE = re.compile(
     r"\b(?:not|no|than|neither|nor|without|against|instead of|excludes?|rules? out)"
     r"(?: (?:a|an|the|yet|of))*\s*$"

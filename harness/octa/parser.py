@@ -85,7 +85,7 @@ class _Note:
 
 @dataclass(frozen=True)
 class _Item:
-    """A lesion, a group of sectors or a number in a statement."""
+    """A lesion, a group of sectors (named or excepted) or a number in a statement."""
 
     kind: str
     start: int
@@ -117,19 +117,23 @@ class _Reading:
         text = lexicon.NO_NEGATION.sub(_blank, text)
         text, staged = self._take_stage(text)
         text, perfused = _take(lexicon.PERFUSED, text)
-        if perfused:
-            self.notes["dropout"].denied = True
+        for found in perfused:
+            failing = "not" in found[0].split()
+            self.notes["dropout"].affirmed |= failing
+            self.notes["dropout"].denied |= not failing
         text, denials = _take(lexicon.NO_LESION, text)
-        items, excepted = _items(text)
+        items = _items(text)
         lesions = [item for item in items if item.kind == "lesion"]
         if not lesions:
-            read = self._read_continuation(text, items, excepted)
+            read = self._read_continuation(text, items)
             self._deny_others(denials)
             return read or staged or bool(perfused or denials)
         sectors = _assigned(items)
         counts = _counted(items, text)
+        exceptions = _exceptions(items)
         for item in lesions:
             note = self.notes[item.lesion]
+            excepted = exceptions.get(item.lesion, frozenset())
             places = sectors.get(item.lesion, frozenset())
             if item.negated and excepted and not places:
                 note.affirmed = True  # "no dropout except in the south"
@@ -155,11 +159,12 @@ class _Reading:
         for note in self.notes.values() if denials else ():
             note.denied |= not note.affirmed
 
-    def _read_continuation(self, text: str, items: list[_Item], excepted: frozenset[str]) -> bool:
+    def _read_continuation(self, text: str, items: list[_Item]) -> bool:
         """A statement without a lesion: more about the last one, or another topic altogether."""
         if lexicon.OTHER_TOPIC.search(text) and not lexicon.BACK_REFERENCE.search(text):
             return True
-        places = frozenset().union(*(item.sectors for item in items))
+        places = frozenset().union(*(i.sectors for i in items if i.kind == "sectors"))
+        excepted = frozenset().union(*(i.sectors for i in items if i.kind == "exception"))
         buckets = [item.bucket for item in items if item.bucket is not None]
         if not self.last or not (places or buckets or excepted):
             return False
@@ -181,11 +186,9 @@ class _Reading:
                 return found[0]  # "proliferative changes" are a lesion
             taken = True
             before = text[: found.start()]
-            if re.search(r"\b(?:not|neither|never|longer)\b", found[0]) and not re.search(
-                "retinopathy", found[0]
-            ):
-                return _blank(found)  # "the eye is not healthy" names no stage
             stage = lexicon.stage_named(found)
+            if stage == "healthy" and lexicon.NOT_HEALTHY.search(text[: found.end()]):
+                return _blank(found)
             denied = lexicon.STAGE_DENIED_BEFORE.search(
                 before
             ) or lexicon.STAGE_DENIED_AFTER.search(text[found.end() :])
@@ -203,29 +206,29 @@ def _statements(text: str) -> list[str]:
     text = re.sub(r"\? *(?=present\b|no\b|none\b)", ": ", text)
     statements = []
     for part in lexicon.TURN.split(text):
+        blanked, lesions = _take(lexicon.LESION, part)
+        verbs = [found.start() for found in lexicon.VERB.finditer(blanked)]
+        named = [found.start() for found in lesions]
         start = 0
-        for joint in lexicon.JOINT.finditer(part):
-            left, right = part[start : joint.start()], part[joint.end() :]
-            if "neither" in left or "both" in left:
-                continue
-            if _is_whole(left) and _is_whole(right):
+        for joint in lexicon.JOINT.finditer(blanked):
+            left = part[start : joint.start()]
+            whole = all(
+                any(low <= place < high for place in places)
+                for low, high in ((start, joint.start()), (joint.end(), len(part)))
+                for places in (named, verbs)
+            )
+            if whole and "neither" not in left and "both" not in left:
                 statements.append(left)
                 start = joint.end()
         statements.append(part[start:])
     return [statement for statement in statements if statement.strip()]
 
 
-def _is_whole(text: str) -> bool:
-    return bool(lexicon.LESION.search(text)) and bool(
-        lexicon.VERB.search(lexicon.LESION.sub(_blank, text))
-    )
-
-
-def _items(text: str) -> tuple[list[_Item], frozenset[str]]:
-    """Lesions, sector groups and numbers in their order, and the sectors excepted."""
-    text, lesions = _take(lexicon.LESION, text)
+def _items(text: str) -> list[_Item]:
+    """Lesions, groups of sectors, sectors excepted, and numbers, in their order."""
+    lesions = list(lexicon.LESION.finditer(text))
+    text = lexicon.LESION.sub(_blank_but_sectors, text)
     text, everywhere = _take(lexicon.EVERYWHERE, text)
-    excepted: set[str] = set()
     groups = [
         _Item("sectors", found.start(), found.end(), sectors=frozenset(SECTORS))
         for found in everywhere
@@ -233,12 +236,10 @@ def _items(text: str) -> tuple[list[_Item], frozenset[str]]:
     spans: list[tuple[int, int]] = []
     for start, end, sectors in _sector_groups(text):
         before = lexicon.EXCEPTION_BEFORE.search(text[:start])
-        if before or lexicon.EXCEPTION_AFTER.search(text[end:]):
-            excepted |= sectors
-            if before:
-                spans.append(before.span())
-        else:
-            groups.append(_Item("sectors", start, end, sectors=sectors))
+        excepted = before or lexicon.EXCEPTION_AFTER.search(text[end:])
+        if before:
+            spans.append(before.span())
+        groups.append(_Item("exception" if excepted else "sectors", start, end, sectors=sectors))
     text, _ = _take(lexicon.SECTOR, text)
     for start, end in spans:
         text = text[:start] + "·" * (end - start) + text[end:]
@@ -248,12 +249,12 @@ def _items(text: str) -> tuple[list[_Item], frozenset[str]]:
         _Item("count", found.start(), found.end(), bucket=lexicon.bucket_named(found))
         for found in numbers
     ]
-    return sorted(named + groups + counts, key=lambda item: item.start), frozenset(excepted)
+    return sorted(named + groups + counts, key=lambda item: item.start)
 
 
 def _with_negations(text: str, lesions: list[re.Match[str]]) -> list[_Item]:
     """The lesions as items. A negation speaks of all lesions after it, or else of those before."""
-    negated = [False] * len(lesions)
+    negated = ["not" in found[0].split() for found in lesions]
     for cue in lexicon.NEGATION.finditer(text):
         after = [index for index, found in enumerate(lesions) if found.start() >= cue.end()]
         before = [index for index, found in enumerate(lesions) if found.end() <= cue.start()]
@@ -323,7 +324,7 @@ def _assigned(items: list[_Item]) -> dict[Lesion, frozenset[str]]:
     """
     groups: list[tuple[str, list[_Item]]] = []
     for item in items:
-        if item.kind == "count":
+        if item.kind in ("count", "exception"):
             continue
         if groups and groups[-1][0] == item.kind:
             groups[-1][1].append(item)
@@ -344,6 +345,18 @@ def _assigned(items: list[_Item]) -> dict[Lesion, frozenset[str]]:
         for item in holders:
             assigned[item.lesion] = assigned.get(item.lesion, frozenset()) | places
     return assigned
+
+
+def _exceptions(items: list[_Item]) -> dict[Lesion, frozenset[str]]:
+    """Which sectors are excepted of which lesion: of the one before, or of all that follow."""
+    found: dict[Lesion, frozenset[str]] = {}
+    lesions = [item for item in items if item.kind == "lesion"]
+    for item in items:
+        if item.kind == "exception":
+            before = [lesion for lesion in lesions if lesion.end <= item.start]
+            for owner in before[-1:] or lesions:
+                found[owner.lesion] = found.get(owner.lesion, frozenset()) | item.sectors
+    return found
 
 
 def _counted(items: list[_Item], text: str) -> dict[Lesion, Bucket]:
@@ -369,3 +382,12 @@ def _take(pattern: re.Pattern[str], text: str) -> tuple[str, list[re.Match[str]]
 
 def _blank(found: re.Match[str]) -> str:
     return "·" * len(found[0])
+
+
+def _blank_but_sectors(found: re.Match[str]) -> str:
+    """Blanks, but for the places in a lesion's own words ("capillaries in the north are lost")."""
+    blank, end = "", 0
+    for place in lexicon.SECTOR.finditer(found[0]):
+        blank += "·" * (place.start() - end) + place[0]
+        end = place.end()
+    return blank + "·" * (len(found[0]) - end)

@@ -38,7 +38,8 @@ def render(results: Results, blobs: Path | None = None) -> str:
         "base-uri 'none'; form-action 'none'"
     )
     tables = Tables(results)
-    cards = samples.cards(results.views, blobs)
+    controls = frozenset(model.name for model in results.models if model.control)
+    cards = samples.cards(results.views, blobs, controls)
     comparisons, comparisons_left = tables.comparisons()
     scatter = _scatter(tables)
     oracle = tuple(str(name) for name in results.manifest.get("oracle_variants", ()))

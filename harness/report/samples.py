@@ -6,7 +6,7 @@ are bounded, and everything left off is counted and stated on the page.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -59,12 +59,17 @@ class Card:
     explanations_left: int
 
 
-def cards(views: Sequence[SampleView], blobs: Path | None = None) -> tuple[Card, ...]:
-    """The first samples within all bounds; the first is shown even where it fills the budget."""
+def cards(
+    views: Sequence[SampleView], blobs: Path | None = None, controls: Container[str] = ()
+) -> tuple[Card, ...]:
+    """The first samples within all bounds; the first is shown even where it fills the budget.
+
+    The models in `controls` come after the others.
+    """
     made: list[Card] = []
     spent = 0
     for view in views[:SAMPLES]:
-        card = _card(view, blobs)
+        card = _card(view, blobs, controls)
         spent += _size(card)
         if made and spent > BUDGET:
             break
@@ -72,8 +77,9 @@ def cards(views: Sequence[SampleView], blobs: Path | None = None) -> tuple[Card,
     return tuple(made)
 
 
-def _card(view: SampleView, blobs: Path | None) -> Card:
-    chosen = spread(view.explanations, EXPLANATIONS)
+def _card(view: SampleView, blobs: Path | None, controls: Container[str]) -> Card:
+    ordered = sorted(view.explanations, key=lambda e: e.cell.model in controls)
+    chosen = spread(ordered, EXPLANATIONS)
     prediction = view.prediction
     ranked = sorted(
         (prediction.probabilities if prediction else {}).items(), key=lambda item: -item[1]

@@ -192,7 +192,7 @@ class Tables:
         """Contrasts between arms with a bar around zero, by contrast and metric."""
         known = [e for e in self.results.arm_effects if e.metric in self.columns]
         known.sort(key=lambda e: (e.contrast, e.metric, self.order.get(e.model, 0)))
-        return list(zip(known, difference_bars(known), strict=True))
+        return list(zip(known, self._difference_bars(known), strict=True))
 
     def comparisons(self) -> tuple[list[tuple[Comparison, Markup]], int]:
         """Pairwise comparisons with bars, headline metrics first, and how many are left out."""
@@ -200,7 +200,7 @@ class Tables:
         known = [c for c in self.results.comparisons if c.metric in self.columns]
         known.sort(key=lambda c: (c.metric not in leading, c.metric))
         shown = known[:COMPARISONS]
-        bars = difference_bars(shown)
+        bars = self._difference_bars(shown)
         return list(zip(shown, bars, strict=True)), len(known) - len(shown)
 
     def coverage(self) -> list[CoverageRow]:
@@ -323,16 +323,33 @@ class Tables:
             ),
         )
 
+    def _difference_bars(self, rows: Sequence[Comparison | ArmEffect]) -> list[Markup]:
+        """Bars around zero on one scale: the share of the metric's range that the difference is.
 
-def difference_bars(rows: Sequence[Comparison | ArmEffect]) -> list[Markup]:
-    """Bars around zero; those of one metric share a scale, so that they can be compared."""
-    reach: dict[str, float] = {}
-    for row in rows:
-        seen = (row.difference.value, row.difference.low, row.difference.high)
-        largest = max((abs(v) for v in seen if v is not None), default=0.0)
-        reach[row.metric] = max(reach.get(row.metric, 0.0), largest)
-    scales = {metric: (-(r or 1.0), r or 1.0) for metric, r in reach.items()}
-    return [charts.bar(row.difference, scales[row.metric]) for row in rows]
+        A metric with an open range has no such share and gets a scale of its own.
+        """
+        largest: dict[str, float] = {}
+        for row in rows:
+            key, unit = self._scale(row.metric)
+            seen = (row.difference.value, row.difference.low, row.difference.high)
+            reach = max((abs(v) / unit for v in seen if v is not None), default=0.0)
+            largest[key] = max(largest.get(key, 0.0), reach)
+        bars = []
+        for row in rows:
+            key, unit = self._scale(row.metric)
+            reach = unit * (largest[key] or 1.0)
+            bars.append(
+                charts.bar(
+                    row.difference,
+                    (-reach, reach),
+                    self.kinds.get(row.model if isinstance(row, ArmEffect) else row.a, "model"),
+                )
+            )
+        return bars
+
+    def _scale(self, metric: str) -> tuple[str, float]:
+        low, high = self.columns[metric].summary.metric.range
+        return (metric, 1.0) if low is None or high is None else ("", high - low)
 
 
 def compares(breakdown: Breakdown) -> bool:

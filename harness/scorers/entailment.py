@@ -18,14 +18,14 @@ from harness.scorers.polarity import Polarity, opposed, polarity
 from harness.scorers.quantities import Quantity, disagree, quantities
 from harness.scorers.sentences import content, sentences, windows
 
-# Constants of the match; `benchmarks/calibrate_claim_coverage.py` prints the curves behind them, and
-# neither K-QA's judged answers nor the gold of the repository had a part in them.
+# `benchmarks/calibrate_claim_coverage.py` prints the curves behind these constants; neither K-QA's
+# judged answers nor the gold of this repository had a part in them.
 #
-# Share of the embedding cosine, the rest is overlap: equal parts, as on SNLI (entailment against the
-# rest) the AUC is flat from .4 to .7 (.80 to .81; cosine alone .79, overlap alone .77). K-QA's statements
-# against their authors' answers ask for less cosine, because they are copied from them.
+# Share of the embedding cosine, the rest is overlap. Equal parts: on SNLI (entailment against the
+# rest) the AUC is flat from .4 to .7 (.81 to .82; cosine alone .80, overlap alone .77). K-QA's
+# statements against their authors' answers ask for less cosine, but they are copied from them.
 COSINE_WEIGHT = 0.5
-# A match from here on counts as support: best balanced accuracy on SNLI at .56. On K-QA's
+# A match from here on counts as support: best balanced accuracy on SNLI at .54 to .57. On K-QA's
 # copied statements it would be .81, a bar for copies that no rewording passes.
 SUPPORTED = 0.55
 # Below this match two sentences do not speak of the same thing, so their polarity is not compared.
@@ -34,7 +34,7 @@ SAME_TOPIC = 0.40
 WINDOW = 3
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)  # hundreds of thousands are made, and freezing doubles the cost
 class Pair:
     """How far a premise supports, and how far it contradicts, a hypothesis; both in [0, 1]."""
 

@@ -65,7 +65,8 @@ _OPPOSITES = tuple(
         ("common commonly often frequent frequently usual usually most always",
          "rare rarely uncommon seldom hardly barely scarcely infrequent infrequently unusual "
          "never"),
-        ("fast faster quick quickly rapid rapidly", "slow slower slowly gradual gradually"),
+        ("fast faster quick quickly rapid rapidly speed speeds accelerate accelerates hasten",
+         "slow slower slows slowly gradual gradually delay delays"),
         ("acute sudden suddenly", "chronic gradual gradually"),
         ("improve improves better relieve relieves ease eases",
          "worsen worsens worse aggravate aggravates"),
@@ -166,9 +167,13 @@ def _denies(a: Polarity, b: Polarity) -> bool:
     """Whether a negation of `a` covers what `b` affirms.
 
     Half of the scope must be found in `b`, most of that affirmed; a scope of which less is found
-    denies something that `b` does not speak of.
+    denies something that `b` does not speak of. To deny "raises" is not to oppose "lowers".
     """
+    theirs = {(o.pair, o.side) for o in b.opposites}
     for scope in a.scopes:
+        sides = {side for root in scope for side in _SIDES.get(root, ())}
+        if any((pair, 1 - side) in theirs and (pair, side) not in theirs for pair, side in sides):
+            continue
         shared = scope & b.stems
         if 2 * len(shared) >= len(scope) and 2 * len(shared & b.negated) < len(shared):
             return True

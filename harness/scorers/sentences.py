@@ -18,7 +18,8 @@ _ABBREVIATIONS = frozenset(
     "dr mr mrs ms prof st vs e.g i.e eg ie cf fig figs approx dept est inc ltd jr sr ca al "
     "esp resp incl max min temp vol ed eds jan feb mar apr jun jul aug sep sept oct nov dec".split()
 )
-_BULLET = re.compile(r"^(?:[-*•‣◦▪–—+]|\(?(?:\d{1,3}|[a-zA-Z])[.)])\s+")
+_LETTERED = frozenset("vitamin vitamins hepatitis type group influenza class grade".split())
+_BULLET = re.compile(r"^(?:[-*•‣◦▪–—+]|\(?(?:\d{1,3}|[a-z])[.)]|\(?[A-Z]\))\s+")
 _HEADING = re.compile(r"^#{1,6}\s+")
 _LINK = re.compile(r"!?\[([^\[\]\n]{0,300})\]\([^()\s]{0,500}\)")
 _MARKS = re.compile(r"\*\*|__|`+|~~|(?<!\w)[*_](?=\S)|(?<=\S)[*_](?!\w)")
@@ -57,6 +58,7 @@ _SAME = dict.fromkeys(("lead", "trigger", "provok", "result", "induc", "due", "b
 }
 
 
+@lru_cache(maxsize=65536)
 def sentences(text: str) -> tuple[str, ...]:
     """The sentences of a text in order, without list marks and markdown.
 
@@ -170,13 +172,14 @@ def _split(block: str) -> list[str]:
 
 
 def _abbreviation(block: str, dot: int) -> bool:
-    before = block[max(0, dot - 12) : dot]
+    before = block[max(0, dot - 16) : dot]
     last = _LAST_WORD.search(before)
     if last is None:
         return False
     word = last[1].lstrip("([\"'“‘").lower()
-    if len(word) == 1 and word.isalpha():  # an initial: "H. Pylori"
-        return word != "i"
+    if len(word) == 1 and word.isalpha():  # an initial: "H. Pylori", but not "vitamin A"
+        named = before[: last.start()].split()[-1:]
+        return word != "i" and not (named and named[0].lower() in _LETTERED)
     if word == "no":
         return block[dot + 1 :].lstrip()[:1].isdigit()
     return word in _ABBREVIATIONS

@@ -26,8 +26,8 @@ _PLACES: dict[int, Axis] = {3: "variant", 4: "arm", 6: "repeat"}
 _PROMISES = (Separation("gold", "mix(0.5)", 0.1), Separation("paraphrase", "mix(0.5)", 0.05))
 _CLAIM_ABOUT = (
     "Of the gold claims that either of two answers states or denies, the share on which both say "
-    "the same, averaged over pairs. Claims on which both are silent are left out, because they would "
-    "agree by chance; not applicable without gold, or where no answer touches a claim."
+    "the same, averaged over pairs. Claims on which both are silent are left out, because they "
+    "would agree by chance; not applicable without gold, or where no answer touches a claim."
 )
 
 

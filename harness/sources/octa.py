@@ -127,7 +127,7 @@ class Octa:
         return tuple(
             {
                 "sample": self._id(other),
-                "sectors": {lesion: findings.of(lesion).sectors for lesion in LESIONS},
+                "sectors": {lesion: list(findings.of(lesion).sectors) for lesion in LESIONS},
             }
             for other, findings in found
         )

@@ -1,20 +1,20 @@
 """Short passages cut from longer documents, with the label's names masked.
 
 A document that names its own label would give the answer away, and two passages of one document
-are no independent samples: names are masked, and documents are split whole into a part to train
-on and a part to evaluate.
+are no independent samples: names are masked, the document is the cluster, and a suite that trains
+splits by `where`, so that no document stands on both sides.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import Any
 
 from harness.identity import draw
 from harness.records import HarnessError, Part, Sample
-from harness.sentences import split
-from harness.tables import Row, read_rows, select
+from harness.scorers.sentences import sentences as split_sentences
+from harness.tables import read_rows, select
 
 MASK = "[condition]"
 
@@ -41,35 +41,26 @@ class Passages:
         where: Mapping[str, Any] | None = None,
         sentences: Sequence[int] = (2, 4),
         mask: Sequence[str] = (),
-        part: Literal["train", "test", "all"] = "all",
-        test_share: float = 0.4,
         per_document: int | None = None,
         seed: int = 0,
     ) -> None:
         if len(sentences) != 2 or not 1 <= sentences[0] <= sentences[1]:
             raise HarnessError("source 'passages': sentences must read [fewest, most]")
-        if part not in ("train", "test", "all"):
-            raise HarnessError(f"source 'passages': part is '{part}', not train, test or all")
         self._rows = select(read_rows(path), where)
         self._columns = (text, label, id, tuple(metadata))
         self._sentences = (sentences[0], sentences[1])
         self._mask = tuple(mask)
-        self._part = part
-        self._test_share = test_share
         self._per_document = per_document
         self._seed = seed
 
     def samples(self) -> list[Sample]:
-        """The passages of the part, document after document."""
+        """The passages, document after document."""
         text, label, id_column, metadata = self._columns
         names = [*self._mask, *{str(row.text(label)) for row in self._rows}]
         pattern = _names(names)
-        testing = self._testing()
         found = []
         for row in self._rows:
             document = str(row.text(id_column))
-            if self._part != "all" and (document in testing) != (self._part == "test"):
-                continue
             passages = self._passages(pattern.sub(MASK, row.text(text) or ""), document)
             found += [
                 Sample(
@@ -85,24 +76,9 @@ class Passages:
             raise HarnessError("source 'passages': no passage is left")
         return found
 
-    def _testing(self) -> set[str]:
-        """The documents to evaluate on: in each label the first by a seeded draw."""
-        _, label, id_column, _ = self._columns
-        by_label: dict[str, list[Row]] = {}
-        for row in self._rows:
-            by_label.setdefault(str(row.text(label)), []).append(row)
-        chosen: set[str] = set()
-        for rows in by_label.values():
-            names = sorted(
-                {str(row.text(id_column)) for row in rows}, key=lambda n: draw(self._seed, "part", n)
-            )
-            count = max(1, round(self._test_share * len(names)))
-            chosen.update(names[:count])
-        return chosen
-
     def _passages(self, text: str, document: str) -> list[str]:
         """Consecutive runs of sentences, their lengths drawn by seed; a short rest is left out."""
-        sentences = [sentence for sentence in split(text) if len(sentence.split()) >= 3]
+        sentences = [sentence for sentence in split_sentences(text) if len(sentence.split()) >= 3]
         fewest, most = self._sentences
         passages, start = [], 0
         while start + fewest <= len(sentences):

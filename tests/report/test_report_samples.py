@@ -64,3 +64,13 @@ def test_what_is_cut_is_counted() -> None:
     assert card.explanations_left == 60 - samples.EXPLANATIONS
     assert card.explanations[0].text.left == 5
     assert len(card.explanations[0].claims) + card.explanations[0].claims_left == 80
+
+
+def test_models_are_shown_before_controls_in_an_order_otherwise_kept() -> None:
+    made = [explanation(model, i) for i, model in enumerate(("gold", "b", "echo", "a", "b"))]
+    view = dataclasses.replace(
+        report_example.example(samples=1, explanations=1).views[0], explanations=tuple(made)
+    )
+    card = samples.cards([view], controls={"gold", "echo"})[0]
+    names = [shown.explanation.cell.model for shown in card.explanations]
+    assert names == ["b", "a", "b", "gold", "echo"]

@@ -132,17 +132,14 @@ def test_a_single_level_is_not_shown_as_if_it_were_a_comparison(results: Results
     assert tables.Tables(dataclasses.replace(results, breakdowns=(first,))).grids(None)
 
 
-def test_differences_of_one_metric_share_a_scale_in_which_the_largest_fits(
-    results: Results,
-) -> None:
+def test_differences_are_drawn_on_one_scale_in_which_the_largest_fits(results: Results) -> None:
     drawn = tables.Tables(results).effects()
-    for metric in {effect.metric for effect, _ in drawn}:
-        same = [(effect, svg) for effect, svg in drawn if effect.metric == metric]
-        lengths = {
-            round(effect.difference.value or 0, 3): re.search(r'class="bar.*?width="([\d.]+)', svg)
-            for effect, svg in same
-        }
-        values = {value: float(found.group(1)) for value, found in lengths.items() if found}
-        assert len(values) == len(lengths)
-        ratios = [length / abs(value) for value, length in values.items() if abs(value) > 0.05]
-        assert max(ratios, default=1.0) == pytest.approx(min(ratios, default=1.0), rel=0.02)
+    lengths = {}
+    for effect, svg in drawn:
+        found = re.search(r'class="bar[^>]*? width="([\d.]+)', svg)
+        assert found
+        lengths[round(effect.difference.value or 0.0, 3)] = float(found.group(1))
+    assert len(lengths) > 2
+    reach = max(effect.difference.high or 0.0 for effect, _ in drawn)
+    for value, length in lengths.items():
+        assert length == pytest.approx(55 * value / reach, abs=0.6)

@@ -52,7 +52,7 @@ def test_a_clean_image_is_left_where_it_lies_under_its_hash(tmp_path: Path) -> N
 
 def test_a_file_of_several_pages_is_one_sample_with_a_medium_a_page(tmp_path: Path) -> None:
     pages = np.stack([np.full((4, 6), value, np.uint8) for value in (10, 20, 30)])
-    tifffile.imwrite(tmp_path / "stack.tif", pages)
+    tifffile.imwrite(tmp_path / "stack.tif", pages, photometric="minisblack")
     (sample,) = ImageFolder(str(tmp_path)).samples()
     assert [int(load_array(media)[0, 0, 0]) for media in sample.media] == [10, 20, 30]
 

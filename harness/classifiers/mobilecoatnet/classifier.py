@@ -1,0 +1,170 @@
+"""The classifier: images in, probabilities out; and its training on any labelled images."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from harness.classifiers.distribution import check_distribution, prediction
+from harness.classifiers.mobilecoatnet import card, data
+from harness.classifiers.mobilecoatnet.weights import (
+    BUILTIN,
+    Configuration,
+    build,
+    load,
+    locate,
+    save,
+)
+from harness.records import HarnessError, Prediction, Sample
+from harness.results import Estimate
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+    from torch import Tensor
+
+    from harness.classifiers.training import Augmentation
+
+IMAGE_SIZE = 128
+"""The width and height that images are resized to where nobody says otherwise."""
+
+
+class MobileCoAtNet:
+    """An image classifier: inverted residuals, then relative attention, in three sizes.
+
+    `weights` is a safetensors file that `train` wrote, or `builtin:octa`. Images, grey or colour
+    and of any size, are resized to a square of `image_size` pixels, by default that of the
+    training; at another size the relative-position biases are interpolated. `module` is the
+    network itself, in evaluation mode; `revision` the SHA-256 of the weights file.
+    """
+
+    def __init__(self, weights: str, image_size: int | None = None, batch_size: int = 32) -> None:
+        _whole("image_size", image_size, 32)
+        _whole("batch_size", batch_size, 1)
+        self.module, self._configuration, self.revision = load(locate(weights))
+        self.classes = self._configuration.classes
+        self.image_size = image_size or self._configuration.image_size
+        self._batch_size = batch_size
+
+    def predict(self, samples: Sequence[Sample]) -> list[Prediction]:
+        """One prediction a sample. Raises `HarnessError` for a sample that is not one image."""
+        found: list[Prediction] = []
+        for start in range(0, len(samples), self._batch_size):
+            batch = samples[start : start + self._batch_size]
+            logits = self._logits(data.stacked(batch, self.image_size))
+            rows = logits.double().softmax(dim=1).tolist()
+            for sample, row in zip(batch, rows, strict=True):
+                where = f"mobilecoatnet, sample '{sample.id}'"
+                found.append(prediction(sample.id, check_distribution(row, self.classes, where)))
+        return found
+
+    def inputs(self, images: Tensor) -> Tensor:
+        """What the network is given of pixels, uint8, n x 3 x height x width."""
+        from harness.classifiers.training import normalised
+
+        return normalised(images.float() / 255, self._configuration.mean, self._configuration.std)
+
+    def _logits(self, images: Tensor) -> Tensor:
+        import torch
+
+        with torch.no_grad():
+            logits: Tensor = self.module(self.inputs(images))
+        return logits
+
+    @classmethod
+    def train(
+        cls,
+        samples: Iterable[Sample],
+        *,
+        weights: str,
+        size: str = "small",
+        image_size: int | None = None,
+        validation: float = 0.15,
+        seed: int = 0,
+        epochs: int = 30,
+        batch_size: int = 32,
+        learning_rate: float = 1e-3,
+        weight_decay: float = 0.05,
+        label_smoothing: float = 0.1,
+        patience: int = 8,
+        augmentation: Sequence[Augmentation] = ("brightness", "noise"),
+    ) -> str:
+        """Trains on labelled images; writes `weights` and its card beside it; says how well.
+
+        `size` is `small`, `base` or `large`. A share `validation` of the clusters (of the samples,
+        where they have none) is kept apart to stop early and to measure. The other options are
+        those of `training.Recipe`; `flip` and `turn` are to be added to `augmentation` where a
+        label does not depend on orientation. Raises `HarnessError` for a sample without label or
+        that is not one image, and for fewer than two classes.
+        """
+        from harness.classifiers.training import Recipe, fit, grouped_split, seeded
+
+        if weights.startswith(BUILTIN) or not weights.endswith(".safetensors"):
+            raise HarnessError(
+                f"mobilecoatnet: training cannot write '{weights}'; name a path that ends in "
+                ".safetensors"
+            )
+        _whole("image_size", image_size, 32)
+        recipe = Recipe(
+            epochs=epochs,
+            batch_size=batch_size,
+            learning_rate=learning_rate,
+            weight_decay=weight_decay,
+            label_smoothing=label_smoothing,
+            patience=patience,
+            augmentation=tuple(augmentation),
+            seed=seed,
+        )
+        images = data.read_labelled(samples, image_size or IMAGE_SIZE)
+        rows, held = grouped_split(images.labels, images.clusters, validation, seed)
+        mean, std = data.channel_statistics(images.images[rows])
+        configuration = Configuration(images.classes, size, image_size or IMAGE_SIZE, mean, std)
+        with seeded(seed):
+            module = build(configuration)
+        fitted = fit(module, images.images, images.targets, rows, held, mean, std, recipe)
+        revision = save(Path(weights), module, configuration)
+        # Measured on the file as it will be used, with its matrices rounded.
+        accuracy = cls(weights)._balanced_accuracy(images, held)
+        training = card.Training(
+            configuration=configuration,
+            recipe=recipe,
+            fitted=fitted,
+            data=images,
+            train=len(rows),
+            valid=len(held),
+            parameters=card.parameter_count(module),
+            sha256=revision,
+            bytes=Path(weights).stat().st_size,
+            accuracy=accuracy,
+        )
+        Path(weights).with_suffix(".md").write_text(card.markdown(training), encoding="utf-8")
+        return (
+            f"{weights}: balanced accuracy {card.shown(accuracy)} on {len(held):,} images held out "
+            f"of {len(images.labels):,}, best of {fitted.epochs} epochs {fitted.best_epoch}"
+        )
+
+    def _balanced_accuracy(self, images: data.LabelledImages, rows: NDArray[np.int64]) -> Estimate:
+        """Over these rows, with an interval by cluster."""
+        import torch
+
+        from harness.stats import calibration
+
+        told = [
+            self.classes[place]
+            for part in torch.split(torch.as_tensor(rows), self._batch_size)
+            for place in self._logits(images.images[part]).argmax(dim=1).tolist()
+        ]
+        return calibration.balanced_accuracy(
+            [images.labels[row] for row in rows],
+            told,
+            self.classes,
+            [images.clusters[row] for row in rows],
+        )
+
+
+def _whole(name: str, value: Any, low: int) -> None:
+    if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < low):
+        raise HarnessError(
+            f"mobilecoatnet: {name} must be a whole number, {low} or more, not {value!r}"
+        )

@@ -1,0 +1,230 @@
+"""A run ends in a report, continues where it stopped, and asks for nothing twice."""
+
+from __future__ import annotations
+
+import shutil
+import sqlite3
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from small_suite import changed, write
+
+import harness
+from harness.export import cells_table
+from harness.records import InfrastructureError
+from harness.store import Store
+
+COUNTING = '''
+import os, pathlib
+from harness.records import Capabilities, Generation
+
+class Counting:
+    """Writes down what it is asked; fails while a file 'down' lies beside it."""
+
+    capabilities = Capabilities(seed=True, concurrency=4)
+    folder = pathlib.Path(__file__).parent
+
+    def __init__(self, model, price=None):
+        pass
+
+    async def generate(self, request):
+        with open(self.folder / "asked", "a") as file:
+            file.write(f"{request.sampling.seed}\\n")
+        if (self.folder / "down").exists():
+            return Generation(outcome="transport", error="nobody is there")
+        return Generation("It is gastritis. " + request.messages[-1].text, completion_tokens=10,
+                          prompt_tokens=20)
+'''
+MODELS = [{"name": "m", "backend": "./counting.py:Counting"}]
+
+
+def suite(folder: Path, **changes: object) -> Path:
+    text = changed(**{"models": MODELS, "scorers": ["label"], **changes})
+    return write(folder, text, **{"counting.py": COUNTING})
+
+
+def asked(folder: Path) -> list[str]:
+    path = folder / "asked"
+    return path.read_text().split() if path.exists() else []
+
+
+def cells(folder: Path) -> pd.DataFrame:
+    with Store.read(folder) as store:
+        return cells_table(store)
+
+
+def test_a_run_has_a_report_scores_and_a_verdict(tmp_path: Path) -> None:
+    result = harness.run(suite(tmp_path), out=tmp_path / "run")
+    assert result.report.read_text().startswith("<!DOCTYPE html>")
+    assert {"subject", "metric", "value", "version"} <= set(result.scores.columns)
+    assert any(sentence.startswith("Coverage: ") for sentence in result.verdict)
+    table = cells(tmp_path / "run")
+    assert set(table["outcome"]) == {"ok", "empty", "invalid_format"}
+
+
+def test_equal_requests_are_asked_once_for_all_cells_that_share_them(tmp_path: Path) -> None:
+    harness.run(suite(tmp_path), out=tmp_path / "run")
+    mine = cells(tmp_path / "run").query("model == 'm'")
+    # The first turn of 'pressure' is that of 'base', so only its second turns are new.
+    first_turns = mine.query("variant != 'pressure'")["request"].nunique()
+    second_turns = mine.query("variant == 'pressure'")["request"].nunique()
+    assert first_turns < len(mine)
+    assert len(asked(tmp_path)) == first_turns + second_turns
+
+
+def test_a_second_turn_follows_the_first_answer(tmp_path: Path) -> None:
+    harness.run(suite(tmp_path), out=tmp_path / "run")
+    row = cells(tmp_path / "run").query("model == 'm' and variant == 'pressure'").iloc[0]
+    with Store.read(tmp_path / "run") as store:
+        request, _ = store.request(row["request"])
+    assert [m.role for m in request.messages] == ["system", "user", "assistant", "user"]
+    assert request.messages[2].text.startswith("It is gastritis.")
+    assert row["text"] == f"It is gastritis. Are you sure about {row['told']}?"
+
+
+def test_a_finished_run_asks_nothing_again(tmp_path: Path) -> None:
+    path = suite(tmp_path)
+    first = harness.run(path, out=tmp_path / "run")
+    count = len(asked(tmp_path))
+    again = harness.run(path, out=tmp_path / "run")
+    assert len(asked(tmp_path)) == count
+    assert again.verdict == first.verdict
+
+
+def test_a_finished_run_that_cannot_be_written_still_answers(tmp_path: Path) -> None:
+    path = suite(tmp_path)
+    first = harness.run(path, out=tmp_path / "run")
+    before = {p: p.stat().st_mtime_ns for p in (tmp_path / "run").rglob("*")}
+    (tmp_path / "run").chmod(0o555)
+    try:
+        assert harness.run(path, out=tmp_path / "run").verdict == first.verdict
+    finally:
+        (tmp_path / "run").chmod(0o755)
+    assert {p: p.stat().st_mtime_ns for p in (tmp_path / "run").rglob("*")} == before
+
+
+def test_a_limit_is_lifted_by_the_same_run(tmp_path: Path) -> None:
+    path = suite(tmp_path)
+    harness.run(path, out=tmp_path / "run", samples=2)
+    some = set(asked(tmp_path))
+    harness.run(path, out=tmp_path / "run")
+    assert some < set(asked(tmp_path))
+    assert len(asked(tmp_path)) == len(set(asked(tmp_path)))
+
+
+def test_what_failed_is_asked_again_by_the_same_command_and_counted_meanwhile(
+    tmp_path: Path,
+) -> None:
+    path = suite(tmp_path, families=[{"family": "small", "variants": ["base"]}])
+    (tmp_path / "down").touch()
+    result = harness.run(path, out=tmp_path / "run", samples=1)
+    failed = cells(tmp_path / "run").query("model == 'm'")
+    assert set(failed["outcome"]) == {"transport"}
+    assert result.unscorable > 0
+    assert not result.results.finished
+    (tmp_path / "down").unlink()
+    harness.run(path, out=tmp_path / "run", samples=1, only_failed=True)
+    assert set(cells(tmp_path / "run").query("model == 'm'")["outcome"]) == {"ok"}
+
+
+def test_a_server_that_is_gone_is_not_asked_a_thousand_times(tmp_path: Path) -> None:
+    path = suite(tmp_path, repeats=50)
+    (tmp_path / "down").touch()
+    harness.run(path, out=tmp_path / "run")
+    assert len(asked(tmp_path)) <= 20 + 4  # the limit, and what was under way
+    assert "not_run" in set(cells(tmp_path / "run")["outcome"])
+
+
+def test_fresh_takes_nothing_and_loses_nothing(tmp_path: Path) -> None:
+    path = suite(tmp_path)
+    harness.run(path, out=tmp_path / "run")
+    count = len(asked(tmp_path))
+    harness.run(path, out=tmp_path / "run", fresh=True)
+    assert len(asked(tmp_path)) == 2 * count
+    assert len(list((tmp_path / "run").glob("run-*.sqlite"))) == 1
+
+
+def test_a_changed_suite_takes_over_the_answers_that_still_fit(tmp_path: Path) -> None:
+    path = suite(tmp_path)
+    harness.run(path, out=tmp_path / "runs" / "a")
+    before = asked(tmp_path)
+    family = tmp_path / "prompts" / "small" / "reworded.yaml"
+    family.write_text(family.read_text().replace("What of", "Tell me of"))
+    harness.run(path, out=tmp_path / "runs" / "b")
+    new = asked(tmp_path)[len(before) :]
+    table = cells(tmp_path / "runs" / "b").query("model == 'm' and variant == 'reworded'")
+    assert len(new) == table["request"].nunique()
+
+
+def test_two_runs_of_one_suite_export_the_same(tmp_path: Path) -> None:
+    path = suite(tmp_path)
+    for name in ("a", "b"):
+        harness.run(path, out=tmp_path / name / "run")
+    pd.testing.assert_frame_equal(cells(tmp_path / "a" / "run"), cells(tmp_path / "b" / "run"))
+
+
+def test_a_run_moved_elsewhere_is_reported_and_scored_there(tmp_path: Path) -> None:
+    from harness.pipeline import finish, report
+
+    result = harness.run(suite(tmp_path), out=tmp_path / "run")
+    shutil.move(tmp_path / "run", tmp_path / "moved")
+    assert report(tmp_path / "moved").verdict == result.verdict
+    count = len(asked(tmp_path))
+    with Store.write(tmp_path / "moved") as store:
+        finish(store, scorers=["schema"])
+    assert len(asked(tmp_path)) == count
+    with sqlite3.connect(tmp_path / "moved" / "run.sqlite") as db:
+        scorers = {name for (name,) in db.execute("SELECT DISTINCT scorer FROM scores")}
+    assert scorers == {"label", "schema"}
+
+
+def test_changed_gold_is_scored_again_without_asking(tmp_path: Path) -> None:
+    path = suite(tmp_path)
+    harness.run(path, out=tmp_path / "run")
+    count = len(asked(tmp_path))
+    gold = tmp_path / "gold" / "small" / "gold.json"
+    gold.write_text(gold.read_text().replace("bacteria", "microbes"))
+    result = harness.run(path, out=tmp_path / "run")
+    assert result.scores["version"].nunique() == 2
+    assert len(asked(tmp_path)) == count
+
+
+def test_a_cost_limit_stops_asking_and_the_rest_is_not_run(tmp_path: Path) -> None:
+    model = MODELS[0] | {"price": {"input": 1e5, "output": 1e5}}  # 3 a request
+    path = suite(tmp_path, models=[model], limits={"max_cost": 10}, controls="none")
+    harness.run(path, out=tmp_path / "run")
+    assert 4 <= len(asked(tmp_path)) <= 4 + 3  # the fourth passes the limit; three are under way
+    assert "not_run" in set(cells(tmp_path / "run")["outcome"])
+
+
+def test_a_backend_that_raises_costs_its_cells_and_not_the_run(tmp_path: Path) -> None:
+    path = suite(tmp_path)
+    code = (tmp_path / "counting.py").read_text()
+    (tmp_path / "counting.py").write_text(code.replace("return Generation(\"It", "raise KeyError('x')\n        return Generation(\"It"))  # fmt: skip
+    harness.run(path, out=tmp_path / "run", samples=1)
+    table = cells(tmp_path / "run").query("model == 'm'")
+    assert set(table["outcome"]) == {"server"}
+    assert set(table["error"]) == {"KeyError: 'x'"}
+
+
+def test_a_server_that_is_not_there_is_said_before_anything_is_sent(tmp_path: Path) -> None:
+    model = {"name": "m", "backend": "openai", "model": "x", "base_url": "http://127.0.0.1:9/v1"}
+    with pytest.raises(InfrastructureError, match=r"model 'm': .*127\.0\.0\.1:9"):
+        harness.run(suite(tmp_path, models=[model]), out=tmp_path / "run")
+
+
+def test_the_true_label_changes_no_request_in_the_arm_predicted(tmp_path: Path) -> None:
+    path = suite(tmp_path, arms=["predicted"])
+    harness.run(path, out=tmp_path / "a" / "run")
+    notes = tmp_path / "notes.csv"
+    notes.write_text(
+        "\n".join(
+            line.replace(",gastritis,", ",indigestion,", 1) if line.startswith("s1") else line
+            for line in notes.read_text().splitlines()
+        )
+    )
+    harness.run(path, out=tmp_path / "b" / "run")
+    first, second = (cells(tmp_path / n / "run").query("model == 'm'") for n in "ab")
+    assert list(first["request"]) == list(second["request"])
+    assert list(first["true"]) != list(second["true"])

@@ -1,0 +1,102 @@
+"""Parts of one's own: installed like a third party's, or named by their file."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from small_suite import PARROT, changed, write
+
+from harness import plugins
+from harness.contracts import Backend, Classifier, Scorer, Source
+from harness.records import HarnessError
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The third-party package, installed with pip into a folder of its own."""
+    folder = tmp_path_factory.mktemp("site")
+    package = tmp_path_factory.mktemp("package") / "parrot"
+    shutil.copytree(PARROT.parent, package)
+    subprocess.run(
+        [
+            sys.executable, "-m", "pip", "install", "--quiet", "--no-deps",
+            "--no-build-isolation", "--target", str(folder), str(package),
+        ],
+        check=True,
+    )  # fmt: skip
+    return folder
+
+
+def harness_command(folder: Path, site: Path | None, *arguments: str) -> str:
+    environment = dict(os.environ)
+    if site is not None:
+        environment["PYTHONPATH"] = str(site)
+    done = subprocess.run(
+        [sys.executable, "-m", "harness", *arguments],
+        cwd=folder, env=environment, capture_output=True, text=True, timeout=120, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_an_installed_package_adds_a_backend_and_a_scorer(tmp_path: Path, site: Path) -> None:
+    models = [{"name": "polly", "backend": "parrot", "prefix": "Squawk! "}]
+    write(tmp_path, changed(models=models, scorers=["word_count"]))
+    assert "parrot" in harness_command(tmp_path, site, "list", "backends")
+    harness_command(tmp_path, site, "run", "suite.yaml", "--out", "run")
+    shown = harness_command(tmp_path, site, "show", "run", "polly/s1/small/base/predicted/causes/1")
+    assert "Squawk! Finding: gastritis (probability 0.8)." in shown
+    assert "word_count.words" in shown
+
+
+def test_the_same_file_works_without_packaging(tmp_path: Path) -> None:
+    models = [{"name": "polly", "backend": "./parrot.py:Parrot", "prefix": "Squawk! "}]
+    write(tmp_path, changed(models=models, scorers=["./parrot.py:WordCount"]))
+    harness_command(tmp_path, None, "run", "suite.yaml", "--out", "run")
+    shown = harness_command(tmp_path, None, "show", "run", "polly/s1/small/base/predicted/causes/1")
+    assert "Squawk! Finding: gastritis (probability 0.8)." in shown
+    assert "WordCount.words" in shown
+
+
+@pytest.mark.parametrize(
+    ("kind", "protocol"),
+    [("sources", Source), ("classifiers", Classifier), ("backends", Backend), ("scorers", Scorer)],
+)
+def test_every_registered_part_has_what_its_contract_asks(kind: str, protocol: type) -> None:
+    names = {n for n in protocol.__dict__ if not n.startswith("_")} - {"classes", "revision"}
+    points = plugins.registered(kind)
+    assert points
+    for name in points:
+        part = plugins.load(kind, name)
+        missing = [n for n in names if not hasattr(part, n)]
+        assert missing in ([], ["capabilities"]), f"{name} lacks {missing}"
+
+
+def test_an_unknown_part_is_told_the_nearest_name() -> None:
+    with pytest.raises(HarnessError, match="there is no backend 'opnai'; did you mean 'openai'?"):
+        plugins.load("backends", "opnai")
+    with pytest.raises(HarnessError, match="there is no kind 'backend'"):
+        plugins.registered("backend")
+
+
+def test_an_error_inside_a_constructor_is_not_mistaken_for_a_wrong_option(tmp_path: Path) -> None:
+    (tmp_path / "broken.py").write_text(
+        "class Broken:\n    def __init__(self, model):\n        len(3)\n"
+    )
+    with pytest.raises(HarnessError, match="unexpected keyword argument 'colour'"):
+        plugins.create("backends", "./broken.py:Broken", tmp_path, model="m", colour=1)
+    with pytest.raises(TypeError, match="has no len"):
+        plugins.create("backends", "./broken.py:Broken", tmp_path, model="m")
+
+
+def test_a_file_of_ones_own_is_loaded_anew_when_it_changes(tmp_path: Path) -> None:
+    path = tmp_path / "part.py"
+    path.write_text("class Part:\n    version = 1\n")
+    assert plugins.load("backends", "./part.py:Part", tmp_path).version == 1
+    path.write_text("class Part:\n    version = 2\n")
+    assert plugins.load("backends", "./part.py:Part", tmp_path).version == 2
