@@ -22,7 +22,7 @@ from claim_coverage import auc
 
 from harness.gold import join
 from harness.scorers.entailment import OverlapCosine
-from harness.scorers.sentences import content, sentences, windows
+from harness.sentences import content, sentences, windows
 
 EVERY = 6  # of the 17,666 SNLI pairs, to end within minutes
 Array = np.ndarray[Any, Any]

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from harness.scorers.entailment import OverlapCosine, coverage
-from harness.scorers.sentences import content, sentences, windows
+from harness.sentences import content, sentences, windows
 
 DRAWS = 2000
 

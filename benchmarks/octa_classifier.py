@@ -3,8 +3,8 @@
 Beside them stands logistic regression on 14 hand-made features, fitted to the same images and
 measured on the same forests: what the stage gives away without looking at lesions. The scores go
 into the model card and into `scores.json` beside the weights. Run:
-`python benchmarks/octa_classifier.py` (on one core about 6 minutes of drawing and 15 of training),
-or with `--measure` to measure the weights that are there (2 minutes and the drawing).
+`python benchmarks/octa_classifier.py` (on one core about 4 minutes of drawing and 5 of training),
+or with `--measure` to measure the weights that are there.
 """
 
 from __future__ import annotations
@@ -32,8 +32,9 @@ from harness.results import Estimate
 from harness.stats import calibration, paired
 
 WEIGHTS = Path(harness.__file__).parent / "assets" / "octa" / "mobilecoatnet.safetensors"
-TRAINING_SEED, UNSEEN_SEED = 1, 900_001
-"""Data sets of different seeds share no forest."""
+TRAINING_SEED, UNSEEN_SEED = 700_001, 900_001
+"""Data sets of different seeds share no forest. Large, so that nobody's own data set has them: a
+suite that drew from the training seed would be classified by what was learned by heart."""
 
 AUGMENTATION: tuple[Augmentation, ...] = ("flip", "turn", "brightness", "noise")
 """A stage is what it is however the picture lies, so flips and turns keep it true."""
@@ -139,10 +140,14 @@ def measure(classifier: MobileCoAtNet, baseline: Any, unseen: Drawn) -> Scores:
     )
 
 
-def report(scores: dict[str, Scores]) -> str:
+def report(scores: dict[str, Scores], training: Drawn) -> str:
     """The scores as the last part of a model card."""
     lines = [
         f"{HEADING}\n",
+        f"Trained on {len(training.samples):,} images of {len(set(training.forests))} vessel "
+        f"forests that the generator of the source `octa` draws from seed {TRAINING_SEED}, in "
+        f"equal parts with the presets {' and '.join(PRESETS)}; measured on forests of seed "
+        f"{UNSEEN_SEED}.\n",
         "Balanced accuracy [95 % interval by forest], and the paired difference. The baseline is "
         "logistic regression on 14 hand-made features, fitted to the same images.\n",
     ]
@@ -161,10 +166,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--weights", type=Path, default=WEIGHTS)
     parser.add_argument("--measure", action="store_true", help="train nothing")
-    parser.add_argument("--forests", type=int, default=400, help="of each preset, to train on")
+    parser.add_argument("--forests", type=int, default=200, help="of each preset, to train on")
     parser.add_argument("--draws", type=int, default=6, help="images a forest, to train on")
     parser.add_argument("--unseen", type=int, default=90, help="forests of each preset, to measure")
-    parser.add_argument("--epochs", type=int, default=14)
+    parser.add_argument("--epochs", type=int, default=10)
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
 
@@ -186,12 +191,21 @@ def main() -> None:
         )
         for preset in PRESETS
     }
-    text = report(scores)
+    text = report(scores, training)
     card = options.weights.with_suffix(".md")
     made = card.read_text(encoding="utf-8").split(HEADING)[0]
     card.write_text(f"{made.rstrip()}\n\n{text}", encoding="utf-8")
     options.weights.with_name("scores.json").write_text(
-        json.dumps({name: asdict(found) for name, found in scores.items()}, indent=2) + "\n"
+        json.dumps(
+            {
+                "weights_sha256": classifier.revision,
+                "command": "python benchmarks/octa_classifier.py",
+                "seeds": {"training": TRAINING_SEED, "unseen": UNSEEN_SEED},
+                "scores": {name: asdict(found) for name, found in scores.items()},
+            },
+            indent=2,
+        )
+        + "\n"
     )
     print(text)
 

@@ -131,5 +131,8 @@ class EntailmentModel(Protocol):
 class PairScore(Protocol):
     """How far a premise supports, and how far it contradicts, a hypothesis; both in [0, 1]."""
 
-    support: float
-    contradiction: float
+    @property
+    def support(self) -> float: ...
+
+    @property
+    def contradiction(self) -> float: ...

@@ -94,9 +94,12 @@ def check(document: Document, schema_name: str) -> None:
     from jsonschema.exceptions import best_match
 
     validator = Draft202012Validator(schema(schema_name))
-    error = best_match(validator.iter_errors(document.value))
-    if error is None:
+    errors = list(validator.iter_errors(document.value))
+    if not errors:
         return
+    # A misspelt field is also a missing one: the misspelling is what helps.
+    unknown = [error for error in errors if error.validator == "additionalProperties"]
+    error: Any = unknown[0] if unknown else best_match(errors)
     place: Place = tuple(error.absolute_path)
     if error.validator == "additionalProperties":
         place = (*place, _unknown_fields(error)[0])

@@ -75,7 +75,7 @@ def predictions_table(store: Store) -> pd.DataFrame:
 
 
 def export(store: Store, kind: str, folder: Path) -> list[tuple[Path, int]]:
-    """Writes cells, scores and predictions as `parquet`, `csv` or `jsonl`; returns paths and rows."""
+    """Writes cells, scores and predictions as `parquet`, `csv` or `jsonl`: paths and rows."""
     folder.mkdir(parents=True, exist_ok=True)
     tables = {
         "cells": cells_table(store),

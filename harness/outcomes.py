@@ -1,4 +1,7 @@
-"""What became of a cell: read from its generation, never stored, so a better reading needs no asking."""
+"""What became of a cell.
+
+Read from its generation and never stored, so that a better reading needs no asking again.
+"""
 
 from __future__ import annotations
 
@@ -11,8 +14,8 @@ from harness.records import UNSCORABLE, Generation, Outcome
 def cell_outcome(generation: Generation | None, schema: Mapping[str, Any] | None) -> Outcome:
     """The outcome of a cell; a missing generation was not run.
 
-    What the backend saw stands first; then a blank text is `empty`, a refusal in words is `refusal`,
-    and an answer that breaks the schema asked for is `invalid_format`.
+    What the backend saw stands first; then a blank text is `empty`, a refusal in words is
+    `refusal`, and an answer that breaks the schema asked for is `invalid_format`.
     """
     if generation is None:
         return "not_run"

@@ -215,7 +215,8 @@ def _classify(
         if prediction.label is not None and prediction.label not in classifier.classes:
             raise HarnessError(
                 f"classifier '{part.kind}': sample '{sample.id}' is given the label "
-                f"'{prediction.label}', which is none of its classes {', '.join(classifier.classes)}"
+                f"'{prediction.label}', which is none of its classes "
+                f"{', '.join(classifier.classes)}"
             )
         mapped[sample.id] = replace(
             prediction,
@@ -337,7 +338,8 @@ class _Renderer:
                     f"variant '{variant.name}' shows probabilities, and the classifier gives none"
                 )
             raise HarnessError(
-                f"family '{spec.family.name}', variant '{variant.name}', sample '{sample.id}': {error}"
+                f"family '{spec.family.name}', variant '{variant.name}', "
+                f"sample '{sample.id}': {error}"
             ) from error
 
 

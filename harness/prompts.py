@@ -131,8 +131,8 @@ def load(folder: Path) -> Family:
     resolved = {"base": base}
     for name in by_name:
         _resolve(name, by_name, resolved, ())
-    for name, variant in resolved.items():
-        _check_templates(by_name.get(name, document), variant)
+    for name, whole in resolved.items():
+        _check_templates(by_name.get(name, document), whole)
     return Family(
         name=value["family"],
         question=value["question"],

@@ -124,7 +124,7 @@ class Breakdown:
 
 @dataclass(frozen=True)
 class WorstCase:
-    """The variant that is worst for a model, chosen on half of the samples, measured on the other."""
+    """A model's worst variant, chosen on one half of the samples and measured on the other."""
 
     metric: str
     model: str
@@ -134,7 +134,7 @@ class WorstCase:
 
 @dataclass(frozen=True)
 class ArmEffect:
-    """What the told label does: a paired difference of two arms on the samples where they differ."""
+    """What the told label does: a paired difference of two arms where the labels differ."""
 
     model: str
     metric: str

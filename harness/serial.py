@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import types
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from functools import cache
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
@@ -25,7 +25,8 @@ def dumps(record: Any) -> str:
 
 def loads(kind: type[T], text: str, media: FindMedia | None = None) -> T:
     """The record of this kind; `media(sha256, mime)` says where bytes lie."""
-    value: T = _reader(kind)(json.loads(text), media or Media)
+    reader: Any = _reader
+    value: T = reader(kind)(json.loads(text), media or Media)
     return value
 
 
@@ -35,7 +36,7 @@ def _out(value: Any) -> Any:
     if dataclasses.is_dataclass(value):
         return {
             name: _out(item)
-            for name, default in _defaults(type(value))
+            for name, default in _defaults_of(value)
             if (item := getattr(value, name)) != default
         }
     if isinstance(value, Mapping):
@@ -47,8 +48,13 @@ def _out(value: Any) -> Any:
     return value.item() if hasattr(value, "item") else value
 
 
+def _defaults_of(value: Any) -> tuple[tuple[str, Any], ...]:
+    kind: Any = type(value)
+    return _defaults(kind)
+
+
 @cache
-def _defaults(kind: type) -> tuple[tuple[str, Any], ...]:
+def _defaults(kind: Any) -> tuple[tuple[str, Any], ...]:
     rows = []
     for f in dataclasses.fields(kind):
         default = f.default
@@ -59,7 +65,7 @@ def _defaults(kind: type) -> tuple[tuple[str, Any], ...]:
 
 
 @cache
-def _reader(kind: Any) -> Callable[[Any, FindMedia], Any]:
+def _reader(kind: Hashable) -> Callable[[Any, FindMedia], Any]:
     """A function that turns parsed JSON into what the hint says; built once for each hint."""
     origin, arguments = get_origin(kind), get_args(kind)
     if kind is Media:
@@ -78,13 +84,17 @@ def _reader(kind: Any) -> Callable[[Any, FindMedia], Any]:
     if origin is tuple and len(arguments) == 2 and arguments[1] is Ellipsis:
         item_reader = _reader(arguments[0])
         if item_reader is _same:
-            return lambda value, media: tuple(value)
+            return _tuple
         return lambda value, media: tuple(item_reader(item, media) for item in value)
     if kind is Any:
         return _evidence_value
     if origin is Literal or isinstance(kind, type) or origin is not None:
         return _same
     return _same
+
+
+def _tuple(value: Any, media: FindMedia) -> Any:  # noqa: ARG001  one signature for all readers
+    return tuple(value)
 
 
 def _same(value: Any, media: FindMedia) -> Any:  # noqa: ARG001  one signature for all readers

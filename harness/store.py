@@ -9,6 +9,7 @@ where nothing can be written.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import fcntl
 import json
 import os
@@ -152,10 +153,9 @@ class Store:
     def close(self) -> None:
         """Leaves one file behind: the log is folded into the database."""
         if self._lock is not None:
-            try:
+            # On a full disk the log stays beside the database, which is as good.
+            with contextlib.suppress(sqlite3.Error):
                 self._db.execute("PRAGMA journal_mode=DELETE")
-            except sqlite3.Error:
-                pass  # a full disk: the log stays beside the database, which is as good
         self._db.close()
         if self._lock is not None:
             self._lock.close()

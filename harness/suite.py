@@ -1,4 +1,4 @@
-"""A suite file becomes objects: what is classified, what is asked of which models, how it is scored.
+"""A suite file becomes objects: what is classified, which models are asked, how it is scored.
 
 `${NAME}` is taken from the environment. Secrets and places (keys, URLs, paths) are used but take
 no part in the suite's identity, and secrets are never stored.
@@ -402,11 +402,12 @@ def _gold(value: Any, aspects: Sequence[str], folder: Path, named: bool) -> Gold
         return Gold.of(())
     if isinstance(value, str):
         try:
-            return gold_module.load(_find("gold", value, folder))
+            gold_folder = _find("gold", value, folder)
         except HarnessError:
             if named:
                 raise
             return Gold.of(())  # a family whose gold the source brings along
+        return gold_module.load(gold_folder)
     from harness.tables import read_rows
 
     columns = {key: item for key, item in value.items() if key not in ("kind", "path")}

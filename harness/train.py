@@ -18,7 +18,7 @@ def train(suite: Suite) -> str:
     sample of the run is among those to train on.
     """
     if suite.classifier is None or suite.train is None:
-        raise HarnessError(f"suite '{suite.name}' has no 'train' entry, so there is nothing to train")
+        raise HarnessError(f"suite '{suite.name}' has no 'train' entry: nothing to train")
     part = plugins.load("classifiers", suite.classifier.kind, suite.folder)
     if not hasattr(part, "train"):
         raise HarnessError(f"the classifier '{suite.classifier.kind}' cannot be trained here")

@@ -87,7 +87,9 @@ def test_a_table_with_one_claim_a_row_is_gold_of_samples() -> None:
     found = gold.from_rows(
         [Row(values, i, "t.csv") for i, values in enumerate(rows, 2)],
         claim="claim",
-        input="question", importance="importance", aspects=["answer"]
+        input="question",
+        importance="importance",
+        aspects=["answer"],
     )
     record = found.find("answer", sample=text_id("Why?"), label=None)
     assert record is not None

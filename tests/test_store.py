@@ -12,13 +12,14 @@ from pathlib import Path
 import pytest
 
 from harness import serial
+from harness.identity import request_key, sha256
 from harness.records import (
     Capabilities,
     Cell,
+    Claim,
     Evidence,
     Generation,
     GoldRecord,
-    Claim,
     HarnessError,
     InfrastructureError,
     Media,
@@ -31,7 +32,6 @@ from harness.records import (
     Span,
     StoredScore,
 )
-from harness.identity import request_key, sha256
 from harness.store import SCHEMA_VERSION, Committer, Store
 
 PICTURE = Media(sha256(b"pixels"), "image/png", data=b"pixels")
@@ -180,9 +180,11 @@ def test_a_full_disk_is_one_sentence_and_loses_nothing(tmp_path: Path) -> None:
             store.put_generations([("kept", Generation("x" * 100))])
         pages = store._db.execute("PRAGMA page_count").fetchone()[0]
         store._db.execute(f"PRAGMA max_page_count = {pages + 1}")  # SQLite's own "disk is full"
-        with pytest.raises(InfrastructureError, match="full.*what is stored is kept"):
-            with store.transaction():
-                store.put_generations((f"k{i}", Generation("y" * 4000)) for i in range(100))
+        with (
+            pytest.raises(InfrastructureError, match="full.*what is stored is kept"),
+            store.transaction(),
+        ):
+            store.put_generations((f"k{i}", Generation("y" * 4000)) for i in range(100))
         assert store.answered() == {"kept"}
 
 

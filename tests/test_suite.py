@@ -100,6 +100,7 @@ def test_without_a_classifier_only_the_arm_none_is_possible(tmp_path: Path) -> N
 
 def test_models_keeps_the_named_models_and_the_controls(tmp_path: Path) -> None:
     path = write(tmp_path)
-    assert [m.name for m in load(str(path), models=["parrot"]).models][0] == "parrot"
+    names = [m.name for m in load(str(path), models=["parrot"]).models]
+    assert names == ["parrot", "control:gold", "control:empty"]
     with pytest.raises(HarnessError, match="there is no model 'perrot'"):
         load(str(path), models=["perrot"])

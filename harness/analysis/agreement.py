@@ -129,7 +129,7 @@ def _judged(table: ScoreTable, columns: Mapping[str, str]) -> list[Judged]:
 
 
 def _claims(table: ScoreTable) -> dict[tuple[str, str, str], tuple[Mapping[str, Any], int]]:
-    """Each claim's verdict by (model, sample, text), with the words of the answer it was held to."""
+    """Each claim's verdict by (model, sample, text), with the answer's number of words."""
     found: dict[tuple[str, str, str], tuple[Mapping[str, Any], int]] = {}
     for metric in table.metrics:
         for model in table.models:

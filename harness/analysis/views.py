@@ -1,4 +1,4 @@
-"""The samples that the report shows, each with its explanations and the claims held against them."""
+"""The samples that the report shows, each with its explanations and the claims they state."""
 
 from __future__ import annotations
 

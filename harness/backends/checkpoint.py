@@ -1,7 +1,7 @@
-"""Where a local model's files lie, what they hash to, and what can be said of them without loading.
+"""A local model's files: where they lie, what they hash to, and how they are loaded.
 
 A checkpoint is a folder with `config.json`, weights in safetensors, a tokenizer and a chat
-template. Whatever is missing is said in one sentence before a model is loaded.
+template. Whatever is missing or does not fit is said in one sentence.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -26,13 +26,29 @@ _FROM_HUB = ("*.safetensors", *_BESIDE, "additional_chat_templates/*")
 
 
 @dataclass(frozen=True)
-class Checkpoint:
-    """A folder of model files. `name` is what may stand in a request: never a path.
+class Defaults:
+    """What a checkpoint's own generation settings say where a suite says nothing.
 
-    `multimodal` says whether the configuration holds a vision part.
+    `ends` are the token ids after which the model stops of itself.
+    """
+
+    temperature: float
+    top_p: float
+    top_k: int
+    repetition_penalty: float
+    ends: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A folder of model files.
+
+    `model` is what it was asked for by, for errors; `name` is what may stand in a request: never a
+    path. `multimodal` says whether the configuration holds a vision part.
     """
 
     folder: Path
+    model: str
     name: str
     multimodal: bool
     weights: tuple[Path, ...]
@@ -48,6 +64,104 @@ class Checkpoint:
         }
         files = sorted({*self.weights, *beside})
         return digest({path.name: _file_hash(path, *_stamp(path)) for path in files})
+
+    @cached_property
+    def config(self) -> Any:
+        """The configuration as transformers reads it."""
+        from transformers import AutoConfig
+
+        try:
+            return AutoConfig.from_pretrained(self.folder, local_files_only=True)
+        except Exception as error:
+            raise HarnessError(
+                f"the configuration of model '{self.model}' cannot be read: {said(error)}"
+            ) from error
+
+    @property
+    def positions(self) -> int | None:
+        """How many tokens the model can take, prompt and answer together."""
+        return getattr(self.config.get_text_config(), "max_position_embeddings", None)
+
+    def load_processor(self) -> Any:
+        """The tokenizer, or the processor of a model that sees; it pads on the left.
+
+        Raises `HarnessError` where it cannot be loaded or has no chat template.
+        """
+        from transformers import AutoProcessor, AutoTokenizer
+        from transformers.utils import logging
+
+        quiet: Any = logging
+        quiet.disable_progress_bar()
+        auto: Any = AutoProcessor if self.multimodal else AutoTokenizer
+        try:
+            processor = auto.from_pretrained(self.folder, local_files_only=True)
+        except Exception as error:  # a missing file, a missing package, a format unknown to it
+            raise HarnessError(
+                f"the tokenizer or processor of model '{self.model}' cannot be loaded: "
+                f"{said(error)}"
+            ) from error
+        tokenizer = getattr(processor, "tokenizer", processor)
+        if not getattr(processor, "chat_template", None):
+            processor.chat_template = tokenizer.chat_template
+        if not processor.chat_template:
+            raise HarnessError(
+                f"model '{self.model}' has no chat template, so there is no saying how to ask it; "
+                "put a chat_template.jinja into its folder"
+            )
+        tokenizer.padding_side = "left"
+        if tokenizer.pad_token_id is None:
+            tokenizer.pad_token = tokenizer.eos_token or tokenizer.convert_ids_to_tokens(0)
+        return processor
+
+    def load_network(self, dtype: str) -> Any:
+        """The model with its weights. Raises `HarnessError` where they do not fill it."""
+        import torch
+        from transformers import (
+            AutoModelForCausalLM,
+            AutoModelForImageTextToText,
+            GenerationConfig,
+        )
+
+        auto: Any = AutoModelForImageTextToText if self.multimodal else AutoModelForCausalLM
+        try:
+            network, loading = auto.from_pretrained(
+                self.folder,
+                dtype=getattr(torch, dtype),
+                use_safetensors=True,
+                local_files_only=True,
+                output_loading_info=True,
+            )
+        except Exception as error:  # a cut-off file, an unknown architecture, a wrong shape
+            raise HarnessError(f"model '{self.model}' cannot be loaded: {said(error)}") from error
+        lacking = sorted(loading["missing_keys"]) + sorted(
+            str(entry) for entry in loading["mismatched_keys"]
+        )
+        if lacking:
+            raise HarnessError(
+                f"the weights of model '{self.model}' lack {len(lacking)} tensors of its "
+                f"architecture, {lacking[0]} among them; the answers would be noise"
+            )
+        plain: Any = GenerationConfig
+        network.generation_config = plain()  # the checkpoint's own settings are in `defaults`
+        return network.eval()
+
+    def defaults(self, tokenizer: Any) -> Defaults:
+        """The generation settings that come with the weights; greedy where they do not sample."""
+        from transformers import GenerationConfig
+
+        try:
+            own = GenerationConfig.from_pretrained(self.folder, local_files_only=True)
+        except OSError:  # no such file: the configuration has what there is
+            own = GenerationConfig.from_model_config(self.config)
+        ends = own.eos_token_id if own.eos_token_id is not None else tokenizer.eos_token_id
+        drawn = bool(own.do_sample)
+        return Defaults(
+            temperature=_or(own.temperature, 1.0) if drawn else 0.0,
+            top_p=_or(own.top_p, 1.0) if drawn else 1.0,
+            top_k=_or(own.top_k, 0) if drawn else 0,
+            repetition_penalty=_or(own.repetition_penalty, 1.0),
+            ends=tuple(ends) if isinstance(ends, list) else () if ends is None else (ends,),
+        )
 
 
 def find(model: str, commit: str | None = None) -> Checkpoint:
@@ -68,10 +182,17 @@ def find(model: str, commit: str | None = None) -> Checkpoint:
     config = _json(folder / "config.json", model)
     return Checkpoint(
         folder=folder,
+        model=model,
         name=name,
         multimodal="vision_config" in config,
         weights=_weights(folder, model),
     )
+
+
+def said(error: Exception) -> str:
+    """What an error of another library says, on one line of at most 300 characters."""
+    line = " ".join(str(error).split()) or type(error).__name__
+    return line if len(line) <= 300 else f"{line[:299]}…"
 
 
 def builtin_names() -> list[str]:
@@ -94,9 +215,8 @@ def _from_hub(model: str, commit: str | None) -> Path:
     try:
         return Path(snapshot_download(model, revision=commit, allow_patterns=list(_FROM_HUB)))
     except Exception as error:  # the hub client has a dozen kinds, and none concerns us
-        said = " ".join(str(error).split())[:200]
         raise HarnessError(
-            f"the model '{model}' is no folder here and cannot be had from the hub: {said}"
+            f"the model '{model}' is no folder here and cannot be had from the hub: {said(error)}"
         ) from error
 
 
@@ -140,3 +260,7 @@ def _file_hash(path: Path, size: int, changed: int) -> str:  # noqa: ARG001
     """Of the file as it stands; large weights are read once, not once a request."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _or(value: Any, default: Any) -> Any:
+    return default if value is None else value

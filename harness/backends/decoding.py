@@ -29,7 +29,7 @@ class Row:
     seed: int
 
 
-class Drawing(LogitsProcessor):  # type: ignore[misc]
+class Drawing(LogitsProcessor):
     """Draws each row's next token and leaves `generate` no other choice.
 
     `prompts` are the rows' tokens without padding, which a repetition penalty looks at. The drawn
@@ -97,7 +97,7 @@ def draw(scores: Any, rows: Sequence[Row], noise: Any) -> Any:
     return torch.searchsorted(cumulative, target, right=True)[:, 0].clamp_(max=scores.shape[-1] - 1)
 
 
-class Stopping(StoppingCriteria):  # type: ignore[misc]
+class Stopping(StoppingCriteria):
     """Ends each row at its own limit or stop text; `lengths` says after how many tokens.
 
     `ends` are the token ids after which a model stops of itself.

@@ -16,27 +16,16 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from harness.backends.answers import clean, split_reasoning
-from harness.backends.checkpoint import find
+from harness.backends.chat import Chat, media_of
+from harness.backends.checkpoint import Defaults, find, said
 from harness.identity import digest
-from harness.records import Capabilities, Generation, HarnessError, Message, Outcome, Request
+from harness.records import Capabilities, Generation, HarnessError, Outcome, Request
 
 if TYPE_CHECKING:
     from harness.backends.decoding import Row
 
 _DTYPES = ("float32", "bfloat16", "float16")
 _EXTRAS = ("logprobs",)
-_PROBE = "the-system-text"
-
-
-@dataclass(frozen=True)
-class _Defaults:
-    """What the checkpoint's own generation settings say where a suite says nothing."""
-
-    temperature: float
-    top_p: float
-    top_k: int
-    repetition_penalty: float
-    ends: tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -96,15 +85,19 @@ class Transformers:
         self.model_id = self._checkpoint.name
         self._batch_tokens, self._threads = batch_tokens, threads
         self._template_kwargs = dict(chat_template_kwargs or {})
-        self._processor = self._load_processor()
-        self._tokenizer = getattr(self._processor, "tokenizer", self._processor)
+        self._chat = Chat(
+            self._checkpoint.load_processor(),
+            self._checkpoint.multimodal,
+            model,
+            self._template_kwargs,
+        )
         self._device = self._pick_device(device)
         self._dtype = dtype or ("float32" if self._device.type == "cpu" else self._own_dtype())
         self.capabilities = Capabilities(
             seed=True,
             logprobs=True,
             images=self._checkpoint.multimodal,
-            system_role=self._has_system_role(),
+            system_role=self._chat.system_role,
             concurrency=1,
         )
         # What changes an answer is part of the request, so it must change its key.
@@ -143,7 +136,7 @@ class Transformers:
         measured = []
         for index, request in enumerate(requests):
             length = len(self._prompt(request).token_ids) + request.sampling.max_tokens
-            measured.append((bool(_media(request)), length, index))
+            measured.append((bool(media_of(request.messages)), length, index))
         batches: list[list[Request]] = []
         open_kind: bool | None = None
         for pictured, length, index in sorted(measured):
@@ -163,7 +156,7 @@ class Transformers:
             rows = [
                 i
                 for i, request in enumerate(requests)
-                if answers[i] is None and bool(_media(request)) is pictured
+                if answers[i] is None and bool(media_of(request.messages)) is pictured
             ]
             if rows:
                 made = self._run([requests[i] for i in rows], [prompts[i].token_ids for i in rows])
@@ -181,16 +174,16 @@ class Transformers:
         return self._prompts[key]
 
     def _make_prompt(self, request: Request) -> _Prompt:
-        strange = [m.mime for m in _media(request) if not m.mime.startswith("image/")]
-        if strange or (_media(request) and not self.capabilities.images):
+        strange = [m.mime for m in media_of(request.messages) if not m.mime.startswith("image/")]
+        if strange or (media_of(request.messages) and not self.capabilities.images):
             what = strange[0] if strange else "images"
             return _refused("server", f"the model '{self.model_id}' does not take {what}")
         try:
-            inputs = self._encode([request])
+            inputs = self._chat.encode([request.messages])
         except Exception as error:  # a template or processor may refuse in any way it likes
-            return _refused("server", f"the prompt cannot be made: {_said(error)}")
+            return _refused("server", f"the prompt cannot be made: {said(error)}")
         token_ids = tuple(int(token) for token in inputs["input_ids"][0])
-        limit, room = self._positions(), request.sampling.max_tokens
+        limit, room = self._checkpoint.positions, request.sampling.max_tokens
         if limit is not None and len(token_ids) + room > limit:
             return _refused(
                 "too_long",
@@ -198,60 +191,6 @@ class Transformers:
                 f"model has {limit} positions; lower max_tokens or shorten the prompt",
             )
         return _Prompt(token_ids)
-
-    def _encode(self, requests: Sequence[Request]) -> Any:
-        """The model's inputs for some requests, padded on the left."""
-        texts = [self._template(request.messages) for request in requests]
-        options = {"add_special_tokens": False, "padding": True, "return_tensors": "pt"}
-        if not any(_media(request) for request in requests):
-            return self._tokenizer(texts, **options)
-        from PIL import Image
-
-        from harness.images import load_array
-
-        pictures = [
-            [Image.fromarray(load_array(medium)) for medium in _media(request)]
-            for request in requests
-        ]
-        inputs = self._processor(text=texts, images=pictures, **options)
-        _mark_blank(inputs)
-        return inputs
-
-    def _template(self, messages: Sequence[Message]) -> str:
-        if not self.capabilities.system_role:
-            messages = _without_system(messages)
-        return self._apply([self._turn(message) for message in messages])
-
-    def _turn(self, message: Message) -> dict[str, Any]:
-        if not self._checkpoint.multimodal:
-            return {"role": message.role, "content": message.text}
-        content = [
-            {"type": "text", "text": part.text} if part.media is None else {"type": "image"}
-            for part in message.parts
-        ]
-        return {"role": message.role, "content": content}
-
-    def _apply(self, conversation: list[dict[str, Any]]) -> str:
-        return str(
-            self._processor.apply_chat_template(
-                conversation, tokenize=False, add_generation_prompt=True, **self._template_kwargs
-            )
-        )
-
-    def _has_system_role(self) -> bool:
-        """Whether the template takes a system message and shows it."""
-        user, system = Message.of("user", "a"), Message.of("system", _PROBE)
-        try:
-            self._apply([self._turn(user)])
-        except Exception as error:
-            raise HarnessError(
-                f"the chat template of model '{self.model}' fails on a plain question: "
-                f"{_said(error)}"
-            ) from error
-        try:
-            return _PROBE in self._apply([self._turn(system), self._turn(user)])
-        except Exception:  # templates raise what they like
-            return False
 
     # --- running --------------------------------------------------------------------------
 
@@ -268,23 +207,25 @@ class Transformers:
         drawing = Drawing(rows, prompts)
         with self._lock, self._limited_threads(), torch.inference_mode():
             try:
-                inputs = self._encode(requests).to(self._device)
+                inputs = self._chat.encode([request.messages for request in requests]).to(
+                    self._device
+                )
                 start = inputs["input_ids"].shape[1]
-                stopping = Stopping(rows, start, self._defaults.ends, self._decode)
+                stopping = Stopping(rows, start, self._defaults.ends, self._chat.decode)
                 out = model.generate(
                     **inputs,
                     do_sample=False,
                     num_beams=1,
                     max_new_tokens=max(row.max_tokens for row in rows),
                     eos_token_id=list(self._defaults.ends) or None,
-                    pad_token_id=self._tokenizer.pad_token_id,
+                    pad_token_id=self._chat.tokenizer.pad_token_id,
                     logits_processor=[drawing],
                     stopping_criteria=[stopping],
                 )
             except (RuntimeError, ValueError, IndexError) as error:
                 hint = "; lower batch_tokens" if "out of memory" in str(error) else ""
                 failed = Generation(
-                    outcome="server", error=f"the model failed: {_said(error)}{hint}"
+                    outcome="server", error=f"the model failed: {said(error)}{hint}"
                 )
                 return [failed] * len(requests)
         drawn = out[:, start:].tolist()
@@ -306,7 +247,7 @@ class Transformers:
         from harness.backends.decoding import cut
 
         whole = bool(tokens) and tokens[-1] in self._defaults.ends
-        text = self._decode(tokens[:-1] if whole else tokens)
+        text = self._chat.decode(tokens[:-1] if whole else tokens)
         before = cut(text, row.stop)
         answer, reasoning = split_reasoning(clean(text if before is None else before))
         outcome: Outcome = "ok"
@@ -341,9 +282,6 @@ class Transformers:
             seed=sampling.seed or 0,
         )
 
-    def _decode(self, tokens: list[int]) -> str:
-        return str(self._tokenizer.decode(tokens, skip_special_tokens=True))
-
     @contextlib.contextmanager
     def _limited_threads(self) -> Iterator[None]:
         import torch
@@ -358,104 +296,20 @@ class Transformers:
 
     # --- loading --------------------------------------------------------------------------
 
-    def _load_processor(self) -> Any:
-        from transformers import AutoProcessor, AutoTokenizer
-        from transformers.utils import logging
-
-        logging.disable_progress_bar()
-        auto: Any = AutoProcessor if self._checkpoint.multimodal else AutoTokenizer
-        try:
-            processor = auto.from_pretrained(self._checkpoint.folder, local_files_only=True)
-        except Exception as error:  # a missing file, a missing package, a format unknown to it
-            raise HarnessError(
-                f"the tokenizer or processor of model '{self.model}' cannot be loaded: "
-                f"{_said(error)}"
-            ) from error
-        tokenizer = getattr(processor, "tokenizer", processor)
-        if not getattr(processor, "chat_template", None):
-            processor.chat_template = tokenizer.chat_template
-        if not processor.chat_template:
-            raise HarnessError(
-                f"model '{self.model}' has no chat template, so there is no saying how to ask it; "
-                "put a chat_template.jinja into its folder"
-            )
-        tokenizer.padding_side = "left"
-        if tokenizer.pad_token_id is None:
-            tokenizer.pad_token = tokenizer.eos_token or tokenizer.convert_ids_to_tokens(0)
-        return processor
-
     def _network(self) -> Any:
         """The model itself, loaded once."""
         with self._lock:
             if self._loaded is None:
-                self._loaded = self._load_network()
+                network = self._checkpoint.load_network(self._dtype)
+                self._loaded = network.to(self._device)
             return self._loaded
 
-    def _load_network(self) -> Any:
-        import torch
-        from transformers import (
-            AutoModelForCausalLM,
-            AutoModelForImageTextToText,
-            GenerationConfig,
-        )
-
-        multimodal = self._checkpoint.multimodal
-        auto: Any = AutoModelForImageTextToText if multimodal else AutoModelForCausalLM
-        try:
-            model, loading = auto.from_pretrained(
-                self._checkpoint.folder,
-                dtype=getattr(torch, self._dtype),
-                use_safetensors=True,
-                local_files_only=True,
-                output_loading_info=True,
-            )
-        except Exception as error:  # a cut-off file, an unknown architecture, a wrong shape
-            raise HarnessError(f"model '{self.model}' cannot be loaded: {_said(error)}") from error
-        lacking = sorted(loading["missing_keys"]) + sorted(
-            str(entry) for entry in loading["mismatched_keys"]
-        )
-        if lacking:
-            raise HarnessError(
-                f"the weights of model '{self.model}' lack {len(lacking)} tensors of its "
-                f"architecture, {lacking[0]} among them; the answers would be noise"
-            )
-        model.generation_config = GenerationConfig()  # its settings are in `_defaults`
-        return model.to(self._device).eval()
-
     @cached_property
-    def _config(self) -> Any:
-        from transformers import AutoConfig
-
-        try:
-            return AutoConfig.from_pretrained(self._checkpoint.folder, local_files_only=True)
-        except Exception as error:
-            raise HarnessError(
-                f"the configuration of model '{self.model}' cannot be read: {_said(error)}"
-            ) from error
-
-    @cached_property
-    def _defaults(self) -> _Defaults:
-        from transformers import GenerationConfig
-
-        try:
-            own = GenerationConfig.from_pretrained(self._checkpoint.folder, local_files_only=True)
-        except OSError:  # no such file: the configuration has what there is
-            own = GenerationConfig.from_model_config(self._config)
-        ends = own.eos_token_id if own.eos_token_id is not None else self._tokenizer.eos_token_id
-        drawn = bool(own.do_sample)
-        return _Defaults(
-            temperature=_or(own.temperature, 1.0) if drawn else 0.0,
-            top_p=_or(own.top_p, 1.0) if drawn else 1.0,
-            top_k=_or(own.top_k, 0) if drawn else 0,
-            repetition_penalty=_or(own.repetition_penalty, 1.0),
-            ends=tuple(ends) if isinstance(ends, list) else () if ends is None else (ends,),
-        )
-
-    def _positions(self) -> int | None:
-        return getattr(self._config.get_text_config(), "max_position_embeddings", None)
+    def _defaults(self) -> Defaults:
+        return self._checkpoint.defaults(self._chat.tokenizer)
 
     def _own_dtype(self) -> str:
-        name = str(getattr(self._config, "dtype", None)).removeprefix("torch.")
+        name = str(getattr(self._checkpoint.config, "dtype", None)).removeprefix("torch.")
         return name if name in _DTYPES else "float32"
 
     def _pick_device(self, device: str | None) -> Any:
@@ -466,7 +320,7 @@ class Transformers:
             torch.empty(0, device=picked)
         except (RuntimeError, AssertionError) as error:
             raise HarnessError(
-                f"backend 'transformers': the device '{device}' cannot be used: {_said(error)}"
+                f"backend 'transformers': the device '{device}' cannot be used: {said(error)}"
             ) from error
         return picked
 
@@ -475,45 +329,5 @@ def _positive(value: object) -> bool:
     return isinstance(value, int) and value >= 1
 
 
-def _or(value: Any, default: Any) -> Any:
-    return default if value is None else value
-
-
-def _media(request: Request) -> list[Any]:
-    return [part.media for m in request.messages for part in m.parts if part.media is not None]
-
-
-def _without_system(messages: Sequence[Message]) -> list[Message]:
-    """The messages with the system text put before the first user message."""
-    system = [part for m in messages if m.role == "system" for part in m.parts]
-    rest = [message for message in messages if message.role != "system"]
-    if not system:
-        return rest
-    if not rest or rest[0].role != "user":
-        return [Message("user", tuple(system)), *rest]
-    return [Message("user", (*system, *rest[0].parts)), *rest[1:]]
-
-
-def _mark_blank(inputs: Any) -> None:
-    """Keeps pictures that are zero throughout: Idefics and its kin take them for padding.
-
-    One value becomes the smallest number there is, which changes nothing that a model sees.
-    """
-    import torch
-
-    values = inputs.get("pixel_values")
-    if values is None or values.dim() != 5:  # rows, pictures, channels, height, width
-        return
-    blank = (values == 0).flatten(2).all(dim=-1)
-    if inputs.get("pixel_attention_mask") is not None:
-        blank &= inputs["pixel_attention_mask"].flatten(2).any(dim=-1)
-    values[..., 0, 0, 0] = values[..., 0, 0, 0].masked_fill(blank, torch.finfo(torch.float16).tiny)
-
-
 def _refused(outcome: Outcome, error: str) -> _Prompt:
     return _Prompt(refusal=Generation(outcome=outcome, error=error))
-
-
-def _said(error: Exception) -> str:
-    line = " ".join(str(error).split()) or type(error).__name__
-    return line if len(line) <= 300 else f"{line[:299]}…"

@@ -42,7 +42,7 @@ class Live:
     ) -> None:
         if self._console.is_terminal:
             self._live.stop()
-        else:
+        elif self._lines:
             print(self._text(), file=sys.stderr)
 
     def stage(self, name: str, total: int, done: int = 0) -> None:
@@ -67,7 +67,7 @@ class Live:
 
     def note(self, text: str) -> None:
         """Something a person should know."""
-        self._console.print(f"note: {text}", markup=False)
+        self._console.print(f"note: {text}", markup=False, soft_wrap=True)
 
     def _draw(self) -> Text:
         from rich.text import Text

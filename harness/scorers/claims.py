@@ -26,7 +26,7 @@ from harness.records import (
 )
 from harness.scorers.entailment import SUPPORTED, WINDOW, coverage, entailment_model
 from harness.scorers.explanations import explanation_text
-from harness.scorers.sentences import informative, sentences, windows
+from harness.sentences import informative, sentences, windows
 
 _SIDES = ("true", "told")
 
@@ -122,11 +122,11 @@ def _metrics(side: str) -> list[Metric]:
             Separation("gold", "other-label", 0.2),
             Separation("paraphrase", "other-label", 0.1),
             Separation("gold", "negated", 0.2),
-            Separation("gold", "empty", 0.5),
+            Separation("gold", "empty", 0.2),
             Separation("gold", "echo", 0.3),
         )
     else:
-        recall = (Separation("told", "empty", 0.5), Separation("told", "echo", 0.3))
+        recall = (Separation("told", "empty", 0.2), Separation("told", "echo", 0.3))
     found = [
         Metric(f"recall_vs_{side}", separates=recall,
                headline="accuracy" if side == "true" else None,

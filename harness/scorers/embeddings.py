@@ -134,7 +134,9 @@ def _weights(model: str) -> str:
 def _load(model: str) -> Any:
     path = str(builtin_folder()) if model == "builtin" else model
     from sentence_transformers import SentenceTransformer
+    from transformers.utils import logging
 
+    logging.disable_progress_bar()  # its bar for a hundred small tensors hides the run's own
     try:
         # The packaged model is complete, so nothing may be looked for on the network.
         return SentenceTransformer(path, device="cpu", local_files_only=model == "builtin")

@@ -16,7 +16,7 @@ from harness.records import HarnessError
 from harness.scorers.embeddings import Embedder
 from harness.scorers.polarity import Polarity, opposed, polarity
 from harness.scorers.quantities import Quantity, disagree, quantities
-from harness.scorers.sentences import content, sentences, windows
+from harness.sentences import content, sentences, windows
 
 # `benchmarks/calibrate_claim_coverage.py` prints the curves behind these constants; neither K-QA's
 # judged answers nor the gold of this repository had a part in them.

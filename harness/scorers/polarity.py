@@ -16,7 +16,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from harness.scorers.sentences import STOP_WORDS, stem, words
+from harness.sentences import STOP_WORDS, stem, words
 
 # Cues with the place of their scope: what follows in the clause, or the clause they close.
 _FORWARD = frozenset(

@@ -12,7 +12,7 @@ from harness.gold import gold_text
 from harness.records import Generation, Metric, Request, Score, Subject
 from harness.scorers.embeddings import Embedder
 from harness.scorers.explanations import explanation_text
-from harness.scorers.sentences import content, sentences, words
+from harness.sentences import content, sentences, words
 
 _TOKENS = 2000  # ROUGE-L is quadratic; longer texts are cut here
 

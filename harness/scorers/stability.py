@@ -16,7 +16,7 @@ from harness.records import Generation, GoldRecord, Metric, Request, Score, Sepa
 from harness.scorers.claims import Claims
 from harness.scorers.entailment import SUPPORTED, WINDOW
 from harness.scorers.explanations import explanation_text
-from harness.scorers.sentences import sentences, windows
+from harness.sentences import sentences, windows
 
 Axis = Literal["variant", "repeat", "arm"]
 _PLACES: dict[int, Axis] = {3: "variant", 4: "arm", 6: "repeat"}

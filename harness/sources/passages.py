@@ -13,7 +13,7 @@ from typing import Any
 
 from harness.identity import draw
 from harness.records import HarnessError, Part, Sample
-from harness.scorers.sentences import sentences as split_sentences
+from harness.sentences import sentences as split_sentences
 from harness.tables import read_rows, select
 
 MASK = "[condition]"

@@ -16,6 +16,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from PIL import Image
+
 from harness.backends.transformers import Transformers
 from harness.identity import sha256
 from harness.images import to_png
@@ -28,9 +30,27 @@ from harness.records import (
     Request,
     Sampling,
 )
-from PIL import Image
 
-WORDS = "the scan shows no lesion in north south east west and a few of them are seen here".split()
+WORDS = [
+    "the",
+    "scan",
+    "shows",
+    "no",
+    "lesion",
+    "in",
+    "north",
+    "south",
+    "east",
+    "west",
+    "and",
+    "a",
+    "few",
+    "of",
+    "them",
+    "are",
+    "seen",
+    "here",
+]
 ROLES = "{% for m in messages %}<{{ m['role'] }}>{{ m['content'] }}</s>{% endfor %}<assistant>"
 PICTURES = (
     "{% for m in messages %}<{{ m['role'] }}>{% for p in m['content'] %}"
@@ -288,8 +308,9 @@ def test_tokens_are_drawn_as_often_as_transformers_warpers_say(
 
 
 def test_a_penalty_on_repetition_is_that_of_transformers_but_never_of_padding() -> None:
-    from harness.backends.decoding import Drawing
     from transformers import RepetitionPenaltyLogitsProcessor
+
+    from harness.backends.decoding import Drawing
 
     rng = np.random.default_rng(0)
     for _ in range(20):
@@ -308,7 +329,9 @@ def test_logprobs_are_the_models_own(llama: Path) -> None:
     backend = Transformers(str(llama), extras={"logprobs": 0})
     asked = replace(request(temperature=0.7, seed=5), extras=backend.extras)
     answer = backend.generate_batch([asked, questions(1)[0]])[0]
-    assert answer.token_ids and answer.prompt_token_ids and answer.logprobs
+    assert answer.token_ids
+    assert answer.prompt_token_ids
+    assert answer.logprobs
     model = AutoModelForCausalLM.from_pretrained(llama, dtype=torch.float32)
     whole = torch.tensor([answer.prompt_token_ids + answer.token_ids])
     with torch.no_grad():
@@ -375,7 +398,7 @@ def test_a_system_text_goes_into_the_first_question_where_there_is_no_system_rol
     assert not backend.capabilities.system_role
     assert Transformers(str(llama)).capabilities.system_role
     asked = request("here", system="the scan")
-    merged = request("the scan\nhere")
+    merged = request("the scan\n\nhere")
     assert texts(backend.generate_batch([asked])) == texts(backend.generate_batch([merged]))
 
 
@@ -400,7 +423,7 @@ def test_a_conversation_of_several_turns_is_shown_whole(llama: Path) -> None:
     asked = Request("transformers", "local", turns, sampling=Sampling(0.0, max_tokens=4))
     backend = Transformers(str(llama))
     answer = backend.generate_batch([asked])[0]
-    shown = backend._decode(list(answer.prompt_token_ids or ()))
+    shown = backend._chat.decode(answer.prompt_token_ids or ())
     assert shown == "<user>the scan<assistant>no lesion<user>are them seen<assistant>"
 
 

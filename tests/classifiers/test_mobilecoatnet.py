@@ -182,7 +182,7 @@ def test_the_card_states_what_was_trained_and_whose_design_it_is(toy: Path) -> N
     card = toy.with_suffix(".md").read_text()
     assert sha256(toy.read_bytes()) in card
     parameters = sum(p.numel() for p in MobileCoAtNet(str(toy)).module.parameters())
-    assert f"{parameters:,}" in card
+    assert f"| parameters, counted | {parameters:,} |" in card
     for stated in ("left 80, right 80", "| seed | 1 |", "no figure of any paper", "best"):
         assert stated in card
 
@@ -323,7 +323,9 @@ def test_the_built_in_weights_are_small_and_carry_their_card_and_scores() -> Non
     path = locate("builtin:octa")
     assert path.stat().st_size < 6_000_000
     assert MobileCoAtNet("builtin:octa").revision in path.with_suffix(".md").read_text()
-    for found in json.loads((path.parent / "scores.json").read_text()).values():
+    measured = json.loads((path.parent / "scores.json").read_text())
+    assert measured["weights_sha256"] == MobileCoAtNet("builtin:octa").revision
+    for found in measured["scores"].values():
         assert found["forests"] >= 60
         assert found["mobilecoatnet"]["value"] >= 0.90
         assert found["difference"]["low"] > 0

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
 from typing import TYPE_CHECKING
 
 from harness.classifiers.mobilecoatnet.data import LabelledImages
-from harness.classifiers.mobilecoatnet.weights import Configuration
+from harness.classifiers.mobilecoatnet.weights import Configuration, build
 from harness.classifiers.training import Fitted, Recipe
 from harness.results import Estimate
 
@@ -44,6 +44,16 @@ def parameter_count(module: torch.nn.Module) -> int:
     return sum(parameter.numel() for parameter in module.parameters())
 
 
+def size_counts(configuration: Configuration) -> dict[str, int]:
+    """The parameters of each size for these classes and this image size, counted."""
+    import torch
+
+    from harness.classifiers.mobilecoatnet.model import SIZES
+
+    with torch.device("meta"):  # to be counted, numbers need no memory
+        return {name: parameter_count(build(replace(configuration, size=name))) for name in SIZES}
+
+
 def markdown(made: Training) -> str:
     """The card of a training."""
     configuration, recipe, fitted, data = made.configuration, made.recipe, made.fitted, made.data
@@ -67,12 +77,14 @@ def markdown(made: Training) -> str:
         "versions": ", ".join(f"{name} {version(name)}" for name in ("torch", "safetensors")),
     }
     table = "\n".join(f"| {name} | {value} |" for name, value in rows.items())
+    sizes = ", ".join(f"{name} {n:,}" for name, n in size_counts(configuration).items())
     losses = ", ".join(f"{loss:.3f}" for loss in fitted.losses)
     return (
         f"# MobileCoAtNet, {configuration.size}\n\n{ORIGIN}\n\n| | |\n| --- | --- |\n{table}\n\n"
         f"Balanced accuracy on the held-out images: {shown(made.accuracy)}. They decided when "
         "training ended, so this is a little optimistic; measure on images of your own.\n\n"
         f"Validation loss by epoch: {losses}.\n\n"
+        f"Parameters of the three sizes for these classes and this image size: {sizes}.\n\n"
         "This is no medical device. What the network says of images that differ from those above "
         "is not known.\n"
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -36,13 +37,15 @@ class MobileCoAtNet:
     `weights` is a safetensors file that `train` wrote, or `builtin:octa`. Images, grey or colour
     and of any size, are resized to a square of `image_size` pixels, by default that of the
     training; at another size the relative-position biases are interpolated. `module` is the
-    network itself, in evaluation mode; `revision` the SHA-256 of the weights file.
+    network itself, in 32 bits and evaluation mode; `revision` the SHA-256 of the weights file.
+    Predictions are computed in 64 bits, so that neither batches nor threads show in them.
     """
 
     def __init__(self, weights: str, image_size: int | None = None, batch_size: int = 32) -> None:
         _whole("image_size", image_size, 32)
         _whole("batch_size", batch_size, 1)
         self.module, self._configuration, self.revision = load(locate(weights))
+        self._exact = copy.deepcopy(self.module).double()
         self.classes = self._configuration.classes
         self.image_size = image_size or self._configuration.image_size
         self._batch_size = batch_size
@@ -53,14 +56,14 @@ class MobileCoAtNet:
         for start in range(0, len(samples), self._batch_size):
             batch = samples[start : start + self._batch_size]
             logits = self._logits(data.stacked(batch, self.image_size))
-            rows = logits.double().softmax(dim=1).tolist()
+            rows = logits.softmax(dim=1).tolist()
             for sample, row in zip(batch, rows, strict=True):
                 where = f"mobilecoatnet, sample '{sample.id}'"
                 found.append(prediction(sample.id, check_distribution(row, self.classes, where)))
         return found
 
     def inputs(self, images: Tensor) -> Tensor:
-        """What the network is given of pixels, uint8, n x 3 x height x width."""
+        """What the network is given (float32) of pixels, uint8, n x 3 x height x width."""
         from harness.classifiers.training import normalised
 
         return normalised(images.float() / 255, self._configuration.mean, self._configuration.std)
@@ -69,7 +72,7 @@ class MobileCoAtNet:
         import torch
 
         with torch.no_grad():
-            logits: Tensor = self.module(self.inputs(images))
+            logits: Tensor = self._exact(self.inputs(images).double())
         return logits
 
     @classmethod

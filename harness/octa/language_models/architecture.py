@@ -57,7 +57,8 @@ def make_tokenizer(texts: Iterable[str]) -> Any:
         show_progress=False,
     )
     core.train_from_iterator(texts, trainer)
-    tokenizer = PreTrainedTokenizerFast(
+    fast: Any = PreTrainedTokenizerFast
+    tokenizer = fast(
         tokenizer_object=core,
         bos_token=BOS,
         eos_token=EOS,
@@ -104,7 +105,8 @@ def make_vision_model(tokenizer: Any) -> Any:
     """An untrained Idefics3: vision 128 wide with 4 layers, language 128 wide with 3 layers."""
     from transformers import Idefics3Config, Idefics3ForConditionalGeneration
 
-    config = Idefics3Config(
+    configuration: Any = Idefics3Config
+    config = configuration(
         vision_config={
             "hidden_size": WIDTH,
             "intermediate_size": 4 * WIDTH,

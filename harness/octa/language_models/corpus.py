@@ -46,7 +46,7 @@ class Corpus:
     def __init__(self, family: Family, reports: Sequence[Findings]) -> None:
         self._family = family
         self._reports = reports
-        self._by_label = {
+        self._by_label: dict[str, list[Findings]] = {
             label: [one for one in reports if one.stage == label] for label in LABELS
         }
 

@@ -120,4 +120,3 @@ def _cover(image: OctaImage) -> NDArray[np.uint8]:
         image.masks[name].reshape(FINE, side, FINE, side).mean(axis=(1, 3)) for name in COVERED
     ]
     return np.round(255.0 * np.stack(shares, axis=-1)).astype(np.uint8)
-

