@@ -150,7 +150,8 @@ def fit(
     started = time.monotonic()
     stream = torch.Generator().manual_seed(recipe.seed)
     criterion = torch.nn.CrossEntropyLoss(
-        _class_weight(targets[train]), label_smoothing=recipe.label_smoothing
+        _class_weight(targets[train], int(targets.max()) + 1),
+        label_smoothing=recipe.label_smoothing,
     )
     # Convolutions on a CPU are about twice as fast with the channels last.
     module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -166,7 +167,7 @@ def fit(
         for epoch in range(1, recipe.epochs + 1):
             module.train()
             order = torch.as_tensor(train)[torch.randperm(len(train), generator=stream)]
-            for rows in order.tensor_split(batches):  # even ones: a batch of one has no norm
+            for rows in order.tensor_split(batches):  # even ones, for their norms
                 batch = augmented(images[rows].float() / 255, recipe.augmentation, stream)
                 logits = module(normalised(batch, mean, std))
                 loss = criterion(logits, targets[rows])
@@ -264,9 +265,9 @@ def _adamw(module: torch.nn.Module, recipe: Recipe) -> torch.optim.AdamW:
     return torch.optim.AdamW(groups, lr=recipe.learning_rate)
 
 
-def _class_weight(targets: Tensor) -> Tensor:
+def _class_weight(targets: Tensor, classes: int) -> Tensor:
     """Weights inverse to how often a class occurs, 1 on average over samples."""
-    counts = targets.bincount().float()
+    counts = targets.bincount(minlength=classes).float()
     return len(targets) / ((counts > 0).sum() * counts.clamp(min=1))
 
 

@@ -136,7 +136,8 @@ def _load(model: str) -> Any:
     from sentence_transformers import SentenceTransformer
     from transformers.utils import logging
 
-    logging.disable_progress_bar()  # its bar for a hundred small tensors hides the run's own
+    # The bar for loading a hundred small tensors would hide the run's own.
+    logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     try:
         # The packaged model is complete, so nothing may be looked for on the network.
         return SentenceTransformer(path, device="cpu", local_files_only=model == "builtin")

@@ -1,7 +1,5 @@
 """What answers hold: reasoning, refusals, JSON, and how servers word what went wrong."""
 
-# ruff: noqa: E501 - what servers say stands on one line, as they say it
-
 from __future__ import annotations
 
 import json

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -299,6 +300,9 @@ def test_training_refuses_what_it_cannot_use(tmp_path: Path) -> None:
         MobileCoAtNet.train(squares(8)[::2], weights=path)
     with pytest.raises(HarnessError, match="no size 'tiny'"):
         MobileCoAtNet.train(squares(8), weights=path, image_size=32, size="tiny")
+    torn = [replace(one, cluster=str(one.label)) for one in squares(8)]
+    with pytest.raises(HarnessError, match="class '(left|right)' lies in a cluster"):
+        MobileCoAtNet.train(torn, weights=path, image_size=32)
     assert not list(tmp_path.iterdir())
 
 

@@ -250,3 +250,15 @@ def test_norms_hold_the_average_of_the_training_images_after_few_steps() -> None
     expected = (values[:40].float() / 255).mean(dim=(0, 2, 3))
     assert torch.allclose(norm.running_mean, expected, atol=1e-5)
     assert norm.momentum == nn.BatchNorm2d(3).momentum
+
+
+def test_a_rare_class_weighs_as_much_as_a_common_one() -> None:
+    values = torch.zeros(100, 3, 8, 8, dtype=torch.uint8)  # nothing to be seen in them
+    targets = torch.tensor([0] * 90 + [1] * 10)
+    with seeded(0):
+        module = Linear()
+    rows = np.arange(100)
+    recipe = Recipe(epochs=60, learning_rate=0.1, batch_size=100, augmentation=(), patience=60)
+    fit(module, values, targets, rows, rows, (0.4,) * 3, (0.2,) * 3, recipe)
+    shares = module(normalised(values[:1].float(), (0.4,) * 3, (0.2,) * 3)).softmax(dim=1)
+    assert shares[0].tolist() == pytest.approx([0.5, 0.5], abs=0.02)

@@ -16,7 +16,16 @@ CHECKOUT = Path(__file__).resolve().parents[2]
 
 def test_an_installed_wheel_runs_a_built_in_suite_outside_the_checkout(tmp_path: Path) -> None:
     subprocess.run(
-        [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", tmp_path, CHECKOUT],
+        [
+            sys.executable,
+            "-m",
+            "build",
+            "--wheel",
+            "--no-isolation",
+            "--outdir",
+            tmp_path,
+            CHECKOUT,
+        ],
         check=True,
         capture_output=True,
     )

@@ -99,7 +99,8 @@ class MobileCoAtNet:
         where they have none) is kept apart to stop early and to measure. The other options are
         those of `training.Recipe`; `flip` and `turn` are to be added to `augmentation` where a
         label does not depend on orientation. Raises `HarnessError` for a sample without label or
-        that is not one image, and for fewer than two classes.
+        that is not one image, for fewer than two classes, and for a class of one cluster that
+        had to be held out.
         """
         from harness.classifiers.training import Recipe, fit, grouped_split, seeded
 
@@ -121,6 +122,13 @@ class MobileCoAtNet:
         )
         images = data.read_labelled(samples, image_size or IMAGE_SIZE)
         rows, held = grouped_split(images.labels, images.clusters, validation, seed)
+        left = {images.labels[row] for row in rows}
+        for name in images.classes:
+            if name not in left:
+                raise HarnessError(
+                    f"train: every image of class '{name}' lies in a cluster that is held out, so "
+                    "none is left to train on; give it more clusters"
+                )
         mean, std = data.channel_statistics(images.images[rows])
         configuration = Configuration(images.classes, size, image_size or IMAGE_SIZE, mean, std)
         with seeded(seed):

@@ -151,6 +151,24 @@ def presence(answers: Sequence[Answer], lesion: str) -> Estimate:
     )
 
 
+def floor_among(answers: Sequence[Answer], lesion: str) -> Estimate:
+    """Mean sector F1 of the truth of other images of the class that have the lesion too: what a
+    text that is right about another image earns, with nothing lost to images without the lesion."""
+    from harness.scorers.findings import sector_f1
+    from harness.stats.intervals import mean
+
+    values, forests = [], []
+    for answer in answers:
+        detail = answer.details.get(f"{lesion}_sector_f1")
+        partners = next((e.value for e in answer.sample.evidence if e.name == "same_class"), ())
+        others = [partner["sectors"][lesion] for partner in partners]
+        if detail is not None:
+            floors = [sector_f1(other, detail["true"]) for other in others if other]
+            values += [sum(floors) / len(floors)] if floors else []
+            forests += [answer.sample.cluster] if floors else []
+    return mean(values, forests, cluster_name="forest")
+
+
 def table(answers: Sequence[Answer]) -> list[tuple[str, Estimate]]:
     """The figures of a card, by name, in the order in which they are read."""
     rows: list[tuple[str, Estimate]] = []
@@ -160,6 +178,7 @@ def table(answers: Sequence[Answer]) -> list[tuple[str, Estimate]]:
             (f"{lesion}: exact sector F1", estimate(answers, f1)),
             (f"{lesion}: floor, the same text on other images", estimate(answers, f"{f1}_moved")),
             (f"{lesion}: floor, truth of other images", estimate(answers, f"{f1}_other_image")),
+            (f"{lesion}: the same, among images that have it", floor_among(answers, lesion)),
             (f"{lesion}: floor, all eight sectors", estimate(answers, f"{f1}_all_eight")),
             (f"{lesion}: F1 above all eight", estimate(answers, f1, less=f"{f1}_all_eight")),
             (f"{lesion}: count bucket right", estimate(answers, f"{lesion}_count")),
