@@ -50,7 +50,8 @@ class Classifier(Protocol):
     """What is being explained: entry point group `harness.classifiers`.
 
     `classes` are its class names in the order of its outputs; `revision` is the hash of its
-    weights or of the table it reads.
+    weights or of the table it reads. Optional: `notes`, sentences about the last predictions that a
+    person should read (texts cut short, say), and a static `train(samples, **options) -> str`.
     """
 
     classes: Sequence[str]
@@ -73,7 +74,10 @@ class Backend(Protocol):
     - `bind(context: BackendContext)`: called once before planning, for backends that answer
       from gold or from a table; such a backend has `reads_cell = True`.
     - `answers(cell) -> bool`: False where there is no answer to be had, so the cell is not planned.
-    - `start()` and `stop()` coroutines around generation.
+    - `start()` and `stop()` coroutines around generation; `health()`, a coroutine that says before
+      anything is sent why the model cannot be reached, or `None`.
+    - `log_folder: Path`: set to the run's folder before `start`, for whoever keeps a log.
+    - `extras: Mapping`: what is wanted beyond the text; part of the request.
     - `batches(requests) -> list of lists` and `generate_batch(requests) -> generations`, for models
       in process: batches are made from the plan and a batch is always run whole.
     """

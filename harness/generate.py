@@ -75,6 +75,8 @@ async def generate(
     current = {planned.cell.id: (planned.key, planned.request) for planned in cells}
     later = {planned.cell.id: planned.later for planned in cells}
     seeded = backend.capabilities.seed
+    if hasattr(backend, "log_folder"):
+        backend.log_folder = store.folder
     async with _running(backend):
         turn = 1
         while current:

@@ -161,7 +161,7 @@ class Manifest:
             max_unscored=suite.max_unscored,
             human_labels=suite.human_labels,
             label_map=suite.label_map,
-            warnings=_warnings(suite, plan),
+            warnings=(*_warnings(suite, plan), *inputs.notes),
             versions=_versions(),
             samples_hash=digest([digest(sample) for sample in inputs.samples]),
         )

@@ -40,6 +40,7 @@ class Inputs:
     classes: tuple[str, ...]
     gold: Mapping[str, Gold]
     baselines: Mapping[str, Mapping[str, Prediction]] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()  # what the classifier says of its predictions
 
 
 @dataclass(frozen=True)
@@ -97,8 +98,9 @@ def prepare(suite: Suite) -> Inputs:
     predictions: dict[str, Prediction] = {}
     classes: tuple[str, ...] = ()
     baselines: dict[str, dict[str, Prediction]] = {}
+    notes: tuple[str, ...] = ()
     if suite.classifier is not None:
-        classes, predictions = _classify(suite, suite.classifier, samples)
+        classes, predictions, notes = _classify(suite, suite.classifier, samples)
         for name, part in suite.classifier_baselines.items():
             baselines[name] = _classify(suite, part, samples)[1]
     own = list(source.gold()) if hasattr(source, "gold") else []
@@ -106,7 +108,7 @@ def prepare(suite: Suite) -> Inputs:
     for spec in suite.families:
         mine = [record for record in own if record.aspect in spec.aspects]
         gold[spec.family.name] = Gold.of([*spec.gold.records, *mine]) if mine else spec.gold
-    return Inputs(tuple(samples), predictions, classes, gold, baselines)
+    return Inputs(tuple(samples), predictions, classes, gold, baselines, notes)
 
 
 def limit(inputs: Inputs, count: int | None) -> Inputs:
@@ -203,7 +205,7 @@ def _refuse_duplicates(samples: Sequence[Sample]) -> None:
 
 def _classify(
     suite: Suite, part: Any, samples: Sequence[Sample]
-) -> tuple[tuple[str, ...], dict[str, Prediction]]:
+) -> tuple[tuple[str, ...], dict[str, Prediction], tuple[str, ...]]:
     classifier = part.create("classifiers", suite.folder)
     predictions = classifier.predict(samples)
     classes = [str(_mapped(suite, name)) for name in classifier.classes]
@@ -226,7 +228,7 @@ def _classify(
                 str(_mapped(suite, name)): value for name, value in prediction.probabilities.items()
             },
         )
-    return tuple(classes), mapped
+    return tuple(classes), mapped, tuple(getattr(classifier, "notes", ()))
 
 
 def _coverage_of_gold(
@@ -291,6 +293,11 @@ class _Context:
         if true is None:
             return None
         others = self.inputs.gold[cell.family].others(cell.aspect, true)
+        label = self.sample(cell).label
+        if true.sample is not None and label is not None:
+            # Another sample of the same label may well say the same; another label's does not.
+            labels = {name: sample.label for name, sample in self._samples.items()}
+            others = [o for o in others if labels.get(o.sample or "", label) != label] or others
         if not others:
             return None
         return others[int(draw(self.seed, cell.sample, cell.aspect, "other") * len(others))]

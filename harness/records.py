@@ -324,7 +324,9 @@ class Metric:
     `range` is (lowest, highest), `None` where open. `direction` is `higher` or `lower` is
     better, `None` for a description. `axis` says along which cell field a `group` subject
     varies (`variant`, `repeat`, `arm`). `baseline` marks what must not be taken for validity.
-    `headline` metrics open the report: `accuracy` or `stability`.
+    `headline` metrics open the report: `accuracy` or `stability`. `balanced` names two fields of a
+    score's detail, (within, over): the metric's mean then gives every level of `over` the same
+    weight inside each group of `within`, where it has several.
     """
 
     name: str
@@ -335,6 +337,7 @@ class Metric:
     axis: Literal["variant", "repeat", "arm"] | None = None
     baseline: bool = False
     headline: Literal["accuracy", "stability"] | None = None
+    balanced: tuple[str, str] | None = None
     about: str = ""
 
 

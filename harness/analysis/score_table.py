@@ -11,6 +11,7 @@ from harness.records import UNSCORABLE, Cell, Metric, StoredScore
 from harness.results import Estimate
 from harness.scoring import Run
 from harness.stats import intervals
+from harness.stats.balanced import balanced_mean
 
 Keep = Callable[[Cell], bool]
 
@@ -114,6 +115,18 @@ class ScoreTable:
         rows = list(rows)
         if not rows:
             return Estimate(None, method="nothing was scored")
+        balanced = self.metrics[metric][1].balanced
+        if balanced is not None:
+            within, over = ([(row.detail or {}).get(name) for row in rows] for name in balanced)
+            return balanced_mean(
+                [float(row.value or 0.0) for row in rows],
+                within,
+                over,
+                [self.run.cluster(row.cell.sample) for row in rows],
+                seed=self.run.manifest.seed,
+                cluster_name=self.cluster_name,
+                bounds=self.range(metric),
+            )
         return intervals.mean(
             [float(row.value or 0.0) for row in rows],
             [self.run.cluster(row.cell.sample) for row in rows],

@@ -149,10 +149,7 @@ def fit(
 
     started = time.monotonic()
     stream = torch.Generator().manual_seed(recipe.seed)
-    criterion = torch.nn.CrossEntropyLoss(
-        _class_weight(targets[train], int(targets.max()) + 1),
-        label_smoothing=recipe.label_smoothing,
-    )
+    weight = _class_weight(targets[train], int(targets.max()) + 1)
     # Convolutions on a CPU are about twice as fast with the channels last.
     module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     batches = math.ceil(len(train) / recipe.batch_size)
@@ -170,15 +167,17 @@ def fit(
             for rows in order.tensor_split(batches):  # even ones, for their norms
                 batch = augmented(images[rows].float() / 255, recipe.augmentation, stream)
                 logits = module(normalised(batch, mean, std))
-                loss = criterion(logits, targets[rows])
+                loss = _loss(logits, targets[rows], weight, recipe.label_smoothing)
                 optimiser.zero_grad()
-                loss.backward()
+                loss.backward()  # type: ignore[no-untyped-call]
                 torch.nn.utils.clip_grad_norm_(module.parameters(), GRADIENT_NORM)
                 optimiser.step()
                 schedule.step()
                 advance(None)
             _settle_norms(module, images, order[:NORM_IMAGES], mean, std)
-            losses.append(_loss(module, images, targets, valid, mean, std, criterion))
+            logits = _evaluated(module, images, valid, mean, std)
+            held = torch.as_tensor(valid)
+            losses.append(_loss(logits, targets[held], weight, recipe.label_smoothing).item())
             if not math.isfinite(losses[-1]):
                 raise HarnessError(
                     f"train: the loss is no number after epoch {epoch}; lower learning_rate"
@@ -271,25 +270,31 @@ def _class_weight(targets: Tensor, classes: int) -> Tensor:
     return len(targets) / ((counts > 0).sum() * counts.clamp(min=1))
 
 
-def _loss(
+def _loss(logits: Tensor, targets: Tensor, weight: Tensor, smoothing: float) -> Tensor:
+    """Mean of smoothed cross-entropies, each weighing as its class does.
+
+    Torch's own class weights would also weigh the smoothed labels, and so favour rare classes.
+    """
+    from torch.nn import functional
+
+    each = functional.cross_entropy(logits, targets, label_smoothing=smoothing, reduction="none")
+    return (weight[targets] * each).sum() / weight[targets].sum()
+
+
+def _evaluated(
     module: torch.nn.Module,
     images: Tensor,
-    targets: Tensor,
     rows: NDArray[np.int64],
     mean: Sequence[float],
     std: Sequence[float],
-    criterion: torch.nn.CrossEntropyLoss,
-) -> float:
-    """The loss that is trained for, over these rows as they are."""
+) -> Tensor:
+    """Logits of these rows as they are, in evaluation mode."""
     import torch
 
     module.eval()
     with torch.no_grad():
-        logits = [
-            module(normalised(images[part].float() / 255, mean, std))
-            for part in torch.split(torch.as_tensor(rows), 64)
-        ]
-        return float(criterion(torch.cat(logits), targets[rows]))
+        parts = torch.split(torch.as_tensor(rows), 64)
+        return torch.cat([module(normalised(images[p].float() / 255, mean, std)) for p in parts])
 
 
 def _settle_norms(

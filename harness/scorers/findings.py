@@ -102,6 +102,7 @@ class FindingsScores:
             Metric(
                 f"{lesion}_presence",
                 separates=(Separation("gold", "negated", 0.5),),
+                balanced=("stage", "true"),
                 about=f"1 where the text says rightly whether there is any {lesion}, else 0. To be "
                 "averaged by balanced accuracy within the stages where both occur.",
             )

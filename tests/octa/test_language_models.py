@@ -75,7 +75,9 @@ def test_turning_a_training_image_is_turning_what_was_drawn(k: int, flip: bool) 
         assert findings == after.findings[0]
         assert np.array_equal(places, after.places[0])
         np.testing.assert_allclose(cover, after.cover[0] / 255.0, atol=1 / 255)
-        np.testing.assert_allclose(pixels.astype(int), after.pixels[0].astype(int), atol=1)
+        difference = np.abs(pixels.astype(int) - after.pixels[0].astype(int))
+        assert difference.max() <= 3  # the filter rounds twice, in another order
+        assert difference.mean() < 0.5
 
 
 def test_the_grid_names_the_very_sectors_of_the_findings(drawn: images.Images) -> None:
@@ -92,21 +94,31 @@ def test_the_grid_names_the_very_sectors_of_the_findings(drawn: images.Images) -
 
 
 def test_every_variant_and_arm_is_asked_and_the_answer_is_always_the_images_own(
-    corpus: Corpus, drawn: images.Images
+    corpus: Corpus, family: Family, drawn: images.Images, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    rng = np.random.default_rng(1)
+    from harness.octa.language_models import corpus as module
+
     asked: Counter[str] = Counter()
-    told: Counter[str] = Counter()
-    for i in range(1500):
+    render = module.render
+
+    def recorded(template: Any, context: Any, name: str) -> Any:
+        told = context.get("label")
+        arm = "none" if told is None else "right" if told == findings.stage else "wrong"
+        asked[f"{name}/{arm}"] += 1
+        return render(template, context, name)
+
+    monkeypatch.setattr(module, "render", recorded)
+    rng = np.random.default_rng(1)
+    lengths = set()
+    for i in range(2000):
         findings = drawn.findings[i % len(drawn)]
         example = corpus.seeing(findings, rng)
         assert parse(example.report).findings == findings
-        words = " ".join(m.text for m in example.messages if m.role == "user")
-        asked[f"{words.split('.')[-2][:12]}/{len(example.messages)}"] += 1
-        stages = {one for one in LABELS if f" {one}" in words}
-        told["none" if not stages else str(findings.stage in stages)] += 1
-    assert min(told[arm] for arm in ("none", "True", "False")) > 150
-    assert any(key.endswith("/4") for key in asked)  # asked again after an answer
+        lengths.add(len(example.messages))
+    for variant in family.variants:
+        arms = ("right", "wrong", "none") if variant.none is not None else ("right", "wrong")
+        assert all(asked[f"octa/{variant.name}/{arm}"] > 10 for arm in arms), variant.name
+    assert lengths == {2, 4}  # asked once, or again after an answer
 
 
 def test_a_blind_model_learns_reports_of_the_label_it_is_told(corpus: Corpus) -> None:
@@ -222,7 +234,7 @@ def test_the_blind_model_follows_the_label(unseen: list[Any], family: Family) ->
 
 
 @pytest.mark.parametrize("shade", [0, 64, 255])
-def test_a_picture_of_one_shade_is_answered(shade: int, family: Family) -> None:
+def test_a_picture_of_one_shade_is_answered(shade: int) -> None:
     from PIL import Image
 
     from harness.identity import sha256

@@ -128,8 +128,10 @@ class EyeTraining:
 
         shown = [self._shown(images, index) for index in self._next(images, batch)]
         pictures = brightened(pixel_values(np.stack([one[0] for one in shown])), self._rng)
-        places = torch.from_numpy(np.stack([one[1] for one in shown])).view(batch, -1, PLACES)
-        cover = torch.from_numpy(np.stack([one[2] for one in shown])).view(batch, -1, len(COVERED))
+        places = torch.from_numpy(np.stack([one[1] for one in shown])).reshape(batch, -1, PLACES)
+        cover = torch.from_numpy(np.stack([one[2] for one in shown])).reshape(
+            batch, -1, len(COVERED)
+        )
         with torch.autocast("cpu", torch.bfloat16):
             patches, tokens = see(self.model, pictures)
             covered, placed = self.patch_head(patches), self.place_head(tokens)
