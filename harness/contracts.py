@@ -1,8 +1,8 @@
 """What each kind of part must offer, as protocols.
 
 A part of one's own needs no base class: any object with these attributes will do. Constructors
-take the fields of the part's entry in the suite as keyword arguments. The contract tests in
-`tests/test_contracts.py` run every registered part through what is written here.
+take the fields of the part's entry in the suite as keyword arguments. `tests/test_plugins.py` holds
+every registered part against what is written here.
 """
 
 from __future__ import annotations

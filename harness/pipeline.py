@@ -131,19 +131,26 @@ def finish(
     return _result(run, made)
 
 
-def report(folder: Path) -> RunResult:
+def report(folder: Path, *, generalise_variants: bool = False) -> RunResult:
     """Writes the report of a run again, from its scores as they stand."""
     with Store.read(folder) as store:
         run = Run(store)
-        return _result(run, make_scorers(run.manifest.scorers, Path(run.manifest.folder)))
+        scorers = make_scorers(run.manifest.scorers, Path(run.manifest.folder))
+        return _result(run, scorers, generalise_variants=generalise_variants)
 
 
-def _result(run: Run, scorers: Mapping[str, Any], *, write_report: bool = True) -> RunResult:
+def _result(
+    run: Run,
+    scorers: Mapping[str, Any],
+    *,
+    write_report: bool = True,
+    generalise_variants: bool = False,
+) -> RunResult:
     from harness.analysis import analyse
     from harness.report.page import write
 
     folder = run.store.folder
-    results = analyse(run, scorers)
+    results = analyse(run, scorers, generalise_variants=generalise_variants)
     if write_report:
         write(results, folder / "report.html", folder / "blobs")
     counts = Counter(answered.outcome for answered in run.answered.values())

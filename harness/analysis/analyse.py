@@ -17,9 +17,15 @@ from harness.results import Comparison, GoldStatus, ModelSummary, Rank, Results
 from harness.scoring import Run
 
 
-def analyse(run: Run, scorers: Mapping[str, Any]) -> Results:
-    """Everything that the report shows. Reads the store, asks nothing, changes nothing."""
-    table = ScoreTable(run, scorers)
+def analyse(
+    run: Run, scorers: Mapping[str, Any], *, generalise_variants: bool = False
+) -> Results:
+    """Everything that the report shows. Reads the store, asks nothing, changes nothing.
+
+    With `generalise_variants` the variants count as a sample of all ways of asking, and the
+    intervals of models grow by what differs between them.
+    """
+    table = ScoreTable(run, scorers, generalise_variants=generalise_variants)
     manifest = run.manifest
     separated = separations(table)
     metrics = metric_summaries(table, separated)

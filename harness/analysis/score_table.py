@@ -33,8 +33,11 @@ class Row:
 class ScoreTable:
     """Scores of the versions that were scored last, indexed by metric id and model."""
 
-    def __init__(self, run: Run, scorers: Mapping[str, Any]) -> None:
+    def __init__(
+        self, run: Run, scorers: Mapping[str, Any], *, generalise_variants: bool = False
+    ) -> None:
         self.run = run
+        self._two_way = generalise_variants
         self.versions: dict[str, str] = run.store.meta().get("versions_scored", {})
         self.metrics: dict[str, tuple[str, Metric]] = {
             f"{name}.{metric.name}": (name, metric)
@@ -124,6 +127,14 @@ class ScoreTable:
                 over,
                 [self.run.cluster(row.cell.sample) for row in rows],
                 seed=self.run.manifest.seed,
+                cluster_name=self.cluster_name,
+                bounds=self.range(metric),
+            )
+        if self._two_way and self.metrics[metric][1].subject != "group":
+            return intervals.two_way(
+                [float(row.value or 0.0) for row in rows],
+                [self.run.cluster(row.cell.sample) for row in rows],
+                [row.cell.variant for row in rows],
                 cluster_name=self.cluster_name,
                 bounds=self.range(metric),
             )

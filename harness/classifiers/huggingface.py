@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
-_DTYPES = ("float32", "bfloat16", "float16")
+_DTYPES = ("float64", "float32", "bfloat16", "float16")
 # What an image weighs against the token budget: a token for each 16 x 16 pixels, as in ViT.
 _PATCH = 16 * 16
 
@@ -47,7 +47,8 @@ class HuggingFace:
     - `max_length`: most tokens that are read of a text, special ones counted; as many as the
       tokenizer allows and the model has positions for unless given
     - `device`: `cpu`, `cuda`, `cuda:1`, ...
-    - `dtype`: `float32`, `bfloat16` or `float16`; float32 on a CPU, else the checkpoint's own
+    - `dtype`: `float64`, `float32`, `bfloat16` or `float16`; float32 on a CPU, else the
+      checkpoint's own. With float64 not even rounding shows in what batch a sample was
     - `multi_label`: the outputs are independent of each other (a sigmoid each). A prediction is
       then of the kind `array`, a probability a class, and its label is the most probable
 
@@ -103,6 +104,8 @@ class HuggingFace:
             )
         self.module.to(self._device)
         self._single = len(names) == 1
+        if self._single and multi_label:
+            raise HarnessError(f"{self._name} has a single output; leave multi_label out")
         self.classes = _classes(names, classes, self._name)
         self._accepts = set(inspect.signature(self.module.forward).parameters)
 
@@ -159,7 +162,7 @@ class HuggingFace:
         return {e.place: row for e, row in zip(batch, shares.cpu().tolist(), strict=True)}
 
     def _logits(self, batch: list[_Input]) -> Tensor:
-        """What the network says of inputs of one shape, float32, n x outputs."""
+        """What the network says of inputs of one shape, float32 or better, n x outputs."""
         import torch
 
         given = {}
@@ -167,8 +170,8 @@ class HuggingFace:
             stacked = torch.stack([encoded.tensors[name] for encoded in batch]).to(self._device)
             given[name] = stacked.to(self.module.dtype) if stacked.is_floating_point() else stacked
         with _evaluating(self.module), torch.no_grad():
-            logits: Tensor = self.module(**given).logits.float()
-        return logits
+            logits: Tensor = self.module(**given).logits
+        return logits if logits.dtype == torch.float64 else logits.float()
 
 
 # --- inputs -------------------------------------------------------------------------------
@@ -205,10 +208,10 @@ class _Texts:
         if not self._cut:
             return []
         longest = max(self._cut, key=self._cut.__getitem__)
+        texts = "one text" if len(self._cut) == 1 else f"{len(self._cut):,} texts"
         return [
-            f"{self._name} reads {self._limit} tokens of a text: the end of {len(self._cut):,} "
-            f"{'text was' if len(self._cut) == 1 else 'texts was'} not read (the longest, "
-            f"'{longest}', has {self._cut[longest]:,})"
+            f"{self._name} reads {self._limit} tokens of a text: the end of {texts} was not read "
+            f"(the longest, '{longest}', has {self._cut[longest]:,})"
         ]
 
     def encode(self, samples: Sequence[Sample]) -> Iterator[_Input]:
@@ -385,7 +388,7 @@ def _network(
         )
     notes = []
     nameless = [f"LABEL_{number}" for number in range(outputs) if number not in named]
-    if nameless and len(nameless) < outputs:
+    if nameless and any(named[number] != f"LABEL_{number}" for number in named):
         notes.append(
             f"{name} has {outputs} outputs, of which its id2label names {len(named)}; the others "
             f"are called {', '.join(nameless)}"
@@ -456,7 +459,7 @@ def _tokenizer(checkpoint: Checkpoint, name: str) -> Any:
     except Exception as error:  # a missing file, a missing package, a format unknown to it
         raise HarnessError(f"the tokenizer of {name} cannot be loaded: {said(error)}") from error
     # Without a vocabulary transformers makes one of special tokens alone and knows no word.
-    files = tokenizer.vocab_files_names.values()
+    files = {"tokenizer.json", *tokenizer.vocab_files_names.values()}
     if tokenizer.is_fast and not any((checkpoint.folder / file).is_file() for file in files):
         raise HarnessError(
             f"{name} has no tokenizer: none of {', '.join(sorted(files))} lies beside its weights"

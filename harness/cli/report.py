@@ -10,9 +10,13 @@ from harness.cli.run import print_result
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("run", type=Path, help="a run's folder")
+    parser.add_argument(
+        "--generalise", choices=("variants",),
+        help="take the variants for a sample of all ways of asking: wider intervals",
+    )  # fmt: skip
 
 
 def main(options: argparse.Namespace) -> int:
     from harness.pipeline import report
 
-    return print_result(report(options.run), 1.0)
+    return print_result(report(options.run, generalise_variants=options.generalise == "variants"), 1.0)
