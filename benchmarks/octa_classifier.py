@@ -3,7 +3,7 @@
 Beside them stands logistic regression on 14 hand-made features, fitted to the same images and
 measured on the same forests: what the stage gives away without looking at lesions. The scores go
 into the model card and into `scores.json` beside the weights. Run:
-`python benchmarks/octa_classifier.py` (on one core about 4 minutes of drawing and 5 of training),
+`python benchmarks/octa_classifier.py` (4 minutes of drawing, 9 of training on a busy core),
 or with `--measure` to measure the weights that are there.
 """
 

@@ -13,7 +13,7 @@ from functools import cached_property
 from typing import Any
 
 from harness import prompts
-from harness.gold import Gold
+from harness.gold import Gold, gold_text
 from harness.identity import digest, draw, request_key, request_seed
 from harness.plugins import create
 from harness.prompts import Rendered, Variant
@@ -308,6 +308,7 @@ class _Renderer:
 
     def __init__(self, suite: Suite, inputs: Inputs) -> None:
         self._suite = suite
+        self._gold = inputs.gold
         self._kept: dict[tuple[str, ...], list[Rendered] | str] = {}
         self._told = {
             (sample.id, arm): told(suite, arm, sample, inputs)
@@ -336,6 +337,11 @@ class _Renderer:
         if isinstance(tells, str):
             return tells
         context = _prompt_context(self._suite, spec, sample, aspect, tells)
+        if variant.oracle:
+            gold = self._gold[spec.family.name].find(aspect, sample=sample.id, label=sample.label)
+            if gold is None:
+                return f"variant '{variant.name}' shows gold evidence, and there is none"
+            context["gold_evidence"] = gold_text(gold)
         missing = template.variables - set(context)
         try:
             return prompts.render(template, context, f"{spec.family.name}/{variant.name}")

@@ -22,6 +22,7 @@ from harness.records import HarnessError, Media, Message, Part, Role, Span
 
 LABEL_VARIABLES = frozenset({"label", "probability", "probabilities"})
 VARIABLES = LABEL_VARIABLES | {"id", "input", "aspect", "evidence_summary", "question", "language"}
+ORACLE_VARIABLES = VARIABLES | {"gold_evidence"}  # for variants marked oracle alone
 
 
 @dataclass(frozen=True)
@@ -267,12 +268,13 @@ def _check_templates(document: documents.Document, variant: Variant) -> None:
             ["system"] * (template.system is not None) + ["user"] + ["then"] * len(template.then)
         )
         for field, (_, source) in zip(fields, template.sources, strict=True):
-            unknown = sorted(_variables(source) - VARIABLES)
+            known = ORACLE_VARIABLES if variant.oracle else VARIABLES
+            unknown = sorted(_variables(source) - known)
             if unknown:
                 raise document.error(
                     (field,),
                     f"the template of variant '{variant.name}' uses the undefined variable "
-                    f"'{unknown[0]}'; there are {', '.join(sorted(VARIABLES))}",
+                    f"'{unknown[0]}'; there are {', '.join(sorted(known))}",
                 )
 
 

@@ -156,6 +156,27 @@ def test_a_variant_that_needs_attributions_is_left_out_or_refused(tmp_path: Path
         planned(path, "families=[{family: small, variants: [evidence]}]")
 
 
+def test_an_oracle_variant_shows_gold_and_stays_out_of_the_headline(tmp_path: Path) -> None:
+    variant = (
+        "variant: oracle\nof: base\naxis: detail\npreserves_meaning: false\noracle: true\n"
+        "user: 'An expert says: {{ gold_evidence }} Explain the {{ aspect }} of {{ label }}.'\n"
+    )
+    path = write(tmp_path)
+    (tmp_path / "prompts" / "small" / "oracle.yaml").write_text(variant)
+    plan = planned(path, "arms=[predicted]")
+    texts = {
+        p.cell.sample: p.request.messages[-1].text
+        for p in plan.cells
+        if (p.cell.model, p.cell.variant, p.cell.aspect) == ("parrot", "oracle", "causes")
+    }
+    assert "Gastritis and its causes involve bacteria." in texts["s2"]  # the true label's gold
+    assert all(
+        "expert" not in p.request.messages[-1].text
+        for p in plan.cells
+        if p.cell.variant != "oracle"
+    )
+
+
 def test_limit_takes_samples_from_every_label(tmp_path: Path) -> None:
     suite = load(str(write(tmp_path)))
     assert [s.id for s in plan_only(suite, 2)[1].samples] == ["s1", "s3"]

@@ -115,6 +115,16 @@ def test_an_undefined_variable_is_an_error_when_the_family_is_loaded(tmp_path: P
         family(tmp_path, BASE, v=variant)
 
 
+def test_gold_evidence_is_for_oracle_variants_alone(tmp_path: Path) -> None:
+    oracle = (
+        "variant: o\nof: base\naxis: detail\npreserves_meaning: false\noracle: true\n"
+        "user: '{{ label }}: {{ gold_evidence }}'\n"
+    )
+    assert family(tmp_path, BASE, o=oracle).variant("o").oracle
+    with pytest.raises(HarnessError, match="undefined variable 'gold_evidence'"):
+        family(tmp_path, BASE, o=oracle.replace("oracle: true\n", ""))
+
+
 def test_a_syntax_error_names_file_and_line(tmp_path: Path) -> None:
     with pytest.raises(HarnessError, match=r"family\.yaml:5: user: line 1 of the template"):
         family(tmp_path, BASE.replace("{{ label }}", "{{ label "))

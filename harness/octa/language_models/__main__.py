@@ -20,7 +20,7 @@ from harness.octa.language_models.vision import Log, Schedule
 NAMES = ("octa-text", "octa-vlm-half", "octa-vlm")
 FAST_FORESTS, FULL_FORESTS, DRAWS, IMAGE_SEED = 240, 60, 20, 1001
 EYE = Schedule(steps=960, batch=32, rate=1e-3)
-LANGUAGE = Schedule(steps=1000, batch=32, rate=2e-3)
+LANGUAGE = Schedule(steps=1200, batch=32, rate=2e-3)
 TEXT = Schedule(steps=600, batch=32, rate=3e-3)
 VOCABULARY_EXAMPLES = 3000
 EVALUATION = (60, 4)  # forests, images on each
