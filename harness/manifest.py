@@ -73,6 +73,7 @@ class Manifest:
     scorers: tuple[PartSpec, ...]
     classes: tuple[str, ...]
     cluster: str
+    cluster_name: str = "sample"
     about: str = ""
     classifier: str | None = None
     baselines: tuple[str, ...] = ()
@@ -113,6 +114,7 @@ class Manifest:
     @classmethod
     def of(cls, suite: Suite, inputs: Inputs, plan: Plan) -> Manifest:
         """The manifest of a plan."""
+        cluster = _cluster(inputs)
         return cls(
             suite=suite.name,
             about=suite.about,
@@ -153,7 +155,8 @@ class Manifest:
             ),
             scorers=suite.scorers,
             classes=inputs.classes,
-            cluster=_cluster(inputs),
+            cluster=cluster,
+            cluster_name=inputs.cluster_name if cluster == "cluster" else cluster,
             classifier=suite.classifier.kind if suite.classifier else None,
             baselines=tuple(inputs.baselines),
             group_by=suite.group_by,

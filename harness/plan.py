@@ -41,6 +41,7 @@ class Inputs:
     gold: Mapping[str, Gold]
     baselines: Mapping[str, Mapping[str, Prediction]] = field(default_factory=dict)
     notes: tuple[str, ...] = ()  # what the classifier says of its predictions
+    cluster_name: str = "cluster"  # what the source's clusters are: forests, documents, patients
 
 
 @dataclass(frozen=True)
@@ -108,7 +109,8 @@ def prepare(suite: Suite) -> Inputs:
     for spec in suite.families:
         mine = [record for record in own if record.aspect in spec.aspects]
         gold[spec.family.name] = Gold.of([*spec.gold.records, *mine]) if mine else spec.gold
-    return Inputs(tuple(samples), predictions, classes, gold, baselines, notes)
+    cluster_name = getattr(source, "cluster_name", "cluster")
+    return Inputs(tuple(samples), predictions, classes, gold, baselines, notes, cluster_name)
 
 
 def limit(inputs: Inputs, count: int | None) -> Inputs:

@@ -17,9 +17,7 @@ from harness.results import Comparison, GoldStatus, ModelSummary, Rank, Results
 from harness.scoring import Run
 
 
-def analyse(
-    run: Run, scorers: Mapping[str, Any], *, generalise_variants: bool = False
-) -> Results:
+def analyse(run: Run, scorers: Mapping[str, Any], *, generalise_variants: bool = False) -> Results:
     """Everything that the report shows. Reads the store, asks nothing, changes nothing.
 
     With `generalise_variants` the variants count as a sample of all ways of asking, and the
@@ -50,7 +48,7 @@ def analyse(
         created=manifest.created,
         harness_version=manifest.harness_version,
         seed=manifest.seed,
-        cluster=manifest.cluster,
+        cluster=manifest.cluster_name,
         samples=len(run.samples),
         finished=bool(run.store.meta().get("finished")),
         verdict=verdict(table, metrics, summaries, ranks, comparisons, gold, agreed),

@@ -18,6 +18,7 @@ from harness.results import (
 )
 from harness.scoring import group_id
 from harness.stats import paired, ranks, worst_case
+from harness.suite import CONTROL_PREFIX
 
 
 def summaries(table: ScoreTable) -> tuple[ModelSummary, ...]:
@@ -93,6 +94,35 @@ def ranking(table: ScoreTable, metric: str) -> tuple[list[Rank], list[Comparison
         for pair in found.comparisons
     ]
     return rows, pairs
+
+
+FLOORS = ("empty", "other-label", "echo")  # controls that know nothing of the sample
+
+
+def no_better_than_floor(table: ScoreTable, metric: str) -> dict[str, str]:
+    """Models whose mean is not above that of the best floor control, on the cells both answered.
+
+    The value is that control's name.
+    """
+    sign = -1.0 if table.metrics[metric][1].direction == "lower" else 1.0
+    floors = {}
+    for name in FLOORS:
+        rows = table.rows(metric, f"{CONTROL_PREFIX}{name}", table.ranked)
+        floors[name] = {row.unit: sign * float(row.value or 0.0) for row in rows}
+    found = {}
+    for model in table.models:
+        mine = {
+            row.unit: sign * float(row.value or 0.0)
+            for row in table.rows(metric, model, table.ranked)
+        }
+        gains = {
+            name: sum(mine[unit] - floor[unit] for unit in mine.keys() & floor.keys())
+            for name, floor in floors.items()
+            if mine.keys() & floor.keys()
+        }
+        if gains and min(gains.values()) <= 0:
+            found[model] = min(gains, key=lambda name: gains[name])
+    return found
 
 
 def breakdowns(table: ScoreTable, metrics: Iterable[str]) -> list[Breakdown]:

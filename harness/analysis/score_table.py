@@ -154,7 +154,7 @@ class ScoreTable:
     @property
     def cluster_name(self) -> str:
         """What the independent units are called."""
-        return self.run.manifest.cluster
+        return self.run.manifest.cluster_name
 
     def bounds(self, metric: str, model: str) -> tuple[float, float] | None:
         """The lowest and highest mean that unscorable cells could have led to."""

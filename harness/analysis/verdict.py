@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
+from harness.analysis.models import no_better_than_floor
 from harness.analysis.score_table import ScoreTable
 from harness.records import UNSCORABLE
 from harness.results import (
@@ -35,7 +37,14 @@ def verdict(
         metric = table.headline(topic)
         if metric is not None:
             own = [m for m in models if not m.control]
-            sentences.append(_best(topic, by_id[metric], own, ranks, comparisons))
+            worthless = no_better_than_floor(table, metric) if topic == "accuracy" else {}
+            sentence = _best(topic, by_id[metric], own, ranks, comparisons)
+            if worthless:
+                floors = " or ".join(f"control:{name}" for name in sorted(set(worthless.values())))
+                text = f" No better than {floors}, so worthless as explanations: "
+                text += f"{', '.join(sorted(worthless))}."
+                sentence = replace(sentence, text=sentence.text + text, tone="bad")
+            sentences.append(sentence)
     sentences.append(_scorers(metrics))
     people = _people(agreements)
     if people is not None:

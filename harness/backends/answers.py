@@ -306,6 +306,7 @@ def _logprob(number: Any) -> float:
 
 _TOO_LONG = re.compile(
     r"context_length_exceeded|exceed_context_size|maximum context length|maximum model length"
+    r"|greater than max_model_len"
     r"|available context size|context (?:window|length)|reduce the length|n_ctx"
     r"|max_tokens must be at least 1, got -|prompt (?:\([^)]*\) )?is too long|input is too long"
     r"|inputs`? tokens \+|inputs`? must have less than|longer than the (?:maximum|model)"

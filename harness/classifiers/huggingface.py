@@ -314,6 +314,8 @@ def _config(checkpoint: Checkpoint, name: str) -> Any:
                 checkpoint.folder, local_files_only=True, trust_remote_code=False
             )
     except Exception as error:
+        if "trust_remote_code" in str(error):
+            raise HarnessError(f"{name} needs code of its own, which is never run here") from error
         raise HarnessError(f"the configuration of {name} cannot be read: {said(error)}") from error
     first = min(config.id2label, default=0)
     if first < 0:

@@ -19,4 +19,5 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def main(options: argparse.Namespace) -> int:
     from harness.pipeline import report
 
-    return print_result(report(options.run, generalise_variants=options.generalise == "variants"), 1.0)
+    result = report(options.run, generalise_variants=options.generalise == "variants")
+    return print_result(result, 1.0)

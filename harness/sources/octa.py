@@ -32,6 +32,8 @@ class Octa:
     The cluster of a sample is its forest. Raises `HarnessError` for values out of range.
     """
 
+    cluster_name = "forest"
+
     def __init__(
         self,
         preset: Preset = "full",

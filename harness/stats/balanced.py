@@ -48,7 +48,8 @@ def balanced_mean(
                 at = [place[row] for row in rows]
                 size = weights[:, at].sum(axis=1)
                 total = weights[:, at] @ array[at]
-                shares.append(np.divide(total, size, out=np.full(len(size), np.nan), where=size > 0))
+                undefined = np.full(len(size), np.nan)
+                shares.append(np.divide(total, size, out=undefined, where=size > 0))
             means.append(np.mean(shares, axis=0))
         found: Floats = np.mean(means, axis=0)
         return found

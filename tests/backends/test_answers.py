@@ -400,6 +400,8 @@ TOO_LONG = [
     (400, '{"object":"error","message":"\'max_tokens\' or \'max_completion_tokens\' is too large: 600. This model\'s maximum context length is 512 tokens and your request has 100 input tokens","code":400}'),
     (400, '{"object":"error","message":"max_tokens must be at least 1, got -186.","code":400}'),
     (400, error("The decoder prompt (length 600) is longer than the maximum model length of 512.")),
+    (400, error("max_completion_tokens=600 cannot be greater than max_model_len=512. Please request fewer output tokens. (parameter=max_completion_tokens, value=600)", param="max_completion_tokens")),
+    (400, error("This model's maximum context length is 512 tokens. However, your prompt contains 3604 characters (more than 3584 characters, which is the upper bound for 512 input tokens). Please reduce the length of the input prompt. (parameter=input_text, value=3604)", param="input_text")),
     (400, '{"error":{"code":400,"message":"the request exceeds the available context size, try increasing it","type":"exceed_context_size_error","n_prompt_tokens":14429,"n_ctx":8192}}'),
     (500, error("Requested tokens (2285) exceed context window of 2048")),
     (422, '{"error":"Input validation error: `inputs` tokens + `max_new_tokens` must be <= 2048. Given: 2000 `inputs` tokens and 512 `max_new_tokens`","error_type":"validation"}'),

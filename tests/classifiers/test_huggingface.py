@@ -176,9 +176,10 @@ def test_a_batch_says_what_each_text_alone_is_told(
         np.ptp(expected, axis=0).max() > 0.2
     )  # a network that told all the same would show nothing
     for budget in (1, 30, 4096):
-        found = HuggingFace(str(folder), batch_tokens=budget).predict(samples())
-        assert table(found) == pytest.approx(expected, abs=1e-5)
-    assert [prediction.sample for prediction in found] == [f"s{i}" for i in range(len(TEXTS))]
+        # Each text twice, so that there are batches of several whatever the lengths are.
+        found = HuggingFace(str(folder), batch_tokens=budget).predict(samples(TEXTS * 2))
+        assert table(found) == pytest.approx(np.tile(expected, (2, 1)), abs=1e-5)
+    assert [prediction.sample for prediction in found] == [f"s{i}" for i in range(2 * len(TEXTS))]
     backwards = HuggingFace(str(folder)).predict(samples(TEXTS[::-1]))
     assert table(backwards[::-1]) == pytest.approx(expected, abs=1e-5)
 
@@ -631,6 +632,13 @@ def test_a_network_without_a_trained_head_is_refused(copy: Path) -> None:
         edit(copy, architectures=[architecture])
         with pytest.raises(HarnessError, match=f"is a {architecture}, which is no sequence"):
             HuggingFace(str(copy))
+
+
+def test_code_that_comes_with_a_checkpoint_is_never_run(copy: Path) -> None:
+    (copy / "own.py").write_text("raise SystemExit('this ran')\n")
+    edit(copy, model_type="own", auto_map={"AutoConfig": "own.Config"})
+    with pytest.raises(HarnessError, match="needs code of its own, which is never run"):
+        HuggingFace(str(copy))
 
 
 def test_without_an_architecture_the_model_type_decides(copy: Path) -> None:
