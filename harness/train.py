@@ -6,6 +6,8 @@ comes from the entry's own source, so no sample of the run is seen in training.
 
 from __future__ import annotations
 
+import inspect
+
 from harness import plugins
 from harness.records import HarnessError
 from harness.suite import Suite
@@ -31,4 +33,12 @@ def train(suite: Suite) -> str:
             "split the source"
         )
     options = {"seed": suite.seed, **suite.classifier.options, **suite.train.options}
-    return str(part.train(samples, **options))
+    taken = inspect.signature(part.train).parameters
+    unknown = sorted(set(suite.train.options) - set(taken))
+    if unknown:
+        raise HarnessError(
+            f"train: the classifier '{suite.classifier.kind}' takes no '{unknown[0]}'; "
+            f"it takes {', '.join(name for name in taken if name != 'samples')}"
+        )
+    # The classifier's own entry may hold fields for predicting that training has no use for.
+    return str(part.train(samples, **{k: v for k, v in options.items() if k in taken}))

@@ -207,8 +207,16 @@ class VLLM(OpenAI):
         if self._process is None:
             return Generation(outcome="transport", error="the vLLM server was not started")
         answer = await super().generate(request)
+        limit = request.sampling.max_tokens
         if answer.outcome in ("transport", "server") and await self._died():
             return replace(answer, outcome="transport", error=self._death())
+        if answer.outcome == "truncated" and (answer.completion_tokens or 0) < limit:
+            # vLLM lowers the limit to the positions that are left and does not say so.
+            said = (
+                f"the prompt is too long for the model: its {answer.prompt_tokens} tokens left "
+                f"room for {answer.completion_tokens} of {limit}; lower max_tokens or shorten it"
+            )
+            return replace(answer, outcome="too_long", error=said)
         return answer
 
     # --- the process ----------------------------------------------------------------------

@@ -65,6 +65,10 @@ class Handler(BaseHTTPRequestHandler):
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         if self.headers["Authorization"] != "Bearer " + os.environ["VLLM_API_KEY"]:
             self.reply(401, {"error": "Unauthorized"})
+        elif body["messages"][-1]["content"] == "long":
+            self.reply(200, {"usage": {"prompt_tokens": 507, "completion_tokens": body[
+                "max_completion_tokens"] - 3}, "choices": [
+                {"message": {"content": "It was"}, "finish_reason": "length"}]})
         elif body["messages"][-1]["content"] == "die":
             print("torch.OutOfMemoryError: CUDA out of memory", flush=True)
             os._exit(1)
@@ -258,6 +262,14 @@ def test_a_server_that_dies_while_it_answers_is_an_outcome(environment: Environm
         assert answer.outcome == "transport"
         assert "died: torch.OutOfMemoryError: CUDA out of memory" in str(answer.error)
     assert environment.alive() == []
+
+
+def test_an_answer_cut_off_by_the_end_of_the_positions_is_too_long(
+    environment: Environment,
+) -> None:
+    (answer,) = served(environment.backend(), "long")
+    assert answer.outcome == "too_long"
+    assert "its 507 tokens left room for 5 of 8" in str(answer.error)
 
 
 def test_a_worker_that_ignores_sigterm_is_killed(environment: Environment) -> None:
