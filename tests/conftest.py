@@ -13,7 +13,7 @@ CHECKOUT = Path(__file__).resolve().parent.parent
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
     """The folder of public data beside the project; `HARNESS_DATA` names another place."""
-    folder = Path(os.environ.get("HARNESS_DATA", CHECKOUT.parent / "shared" / "data"))
+    folder = Path(os.environ.get("HARNESS_DATA") or CHECKOUT.parent / "shared" / "data")
     if not folder.is_dir():
         pytest.skip(f"the shared data are not at {folder}; set HARNESS_DATA")
     return folder

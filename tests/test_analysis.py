@@ -54,7 +54,12 @@ NOTES = "id,note,label,predicted,site\n" + "".join(
 def run_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("planted")
     text = changed(
-        classifier={"kind": "recorded", "path": "./notes.csv", "sample": "id", "label": "predicted"},
+        classifier={
+            "kind": "recorded",
+            "path": "./notes.csv",
+            "sample": "id",
+            "label": "predicted",
+        },
         families=[{"family": "small", "variants": ["reworded"]}],
         arms=["predicted", "wrong"],
         repeats=1,

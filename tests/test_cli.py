@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import resource
 import subprocess
 import sys
 from pathlib import Path
@@ -41,19 +40,6 @@ def test_help_and_version_import_nothing_heavy() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-
-
-def test_help_takes_under_a_quarter_second_of_cpu() -> None:
-    def used() -> float:
-        usage = resource.getrusage(resource.RUSAGE_CHILDREN)
-        return usage.ru_utime + usage.ru_stime
-
-    shortest = 9.0
-    for option in ("--help", "--version", "--help"):
-        before = used()
-        subprocess.run([sys.executable, "-m", "harness", option], capture_output=True, check=True)
-        shortest = min(shortest, used() - before)
-    assert shortest < 0.25
 
 
 @pytest.mark.parametrize("command", COMMANDS)

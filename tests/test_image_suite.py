@@ -58,7 +58,11 @@ def suite(tmp_path: Path) -> Path:
             Image.fromarray(pixels).save(folder / f"p{i}.png")
     text = changed(
         source={"kind": "image_folder", "path": "./pictures"},
-        classifier={"kind": "callable", "function": "./eyes.py:brightness", "classes": ["dark", "light"]},
+        classifier={
+            "kind": "callable",
+            "function": "./eyes.py:brightness",
+            "classes": ["dark", "light"],
+        },
         families=[{"family": "small", "variants": ["base", "blind"], "gold": None}],
         models=[{"name": n, "backend": f"./eyes.py:{n.capitalize()}"} for n in ("sees", "blind")],
         arms=["predicted"],
@@ -100,9 +104,7 @@ def test_an_optional_picture_is_left_out_for_a_model_that_takes_none(suite: Path
 
 def test_a_path_that_names_the_label_never_reaches_a_prompt(suite: Path) -> None:
     (suite.parent / "pictures" / "dark").rename(suite.parent / "pictures" / "zz-secret")
-    harness.run(
-        suite, out=suite.parent / "run", settings=["label_map={zz-secret: dark}"]
-    )
+    harness.run(suite, out=suite.parent / "run", settings=["label_map={zz-secret: dark}"])
     with Store.read(suite.parent / "run") as store:
         for key in set(cells_table(store)["request"]):
             request, _ = store.request(key)

@@ -31,7 +31,13 @@ from harness.records import Generation, Message, Request, Sampling
 pytestmark = pytest.mark.system
 
 CHECKOUT = Path(__file__).resolve().parents[2]
-ENV = {"VLLM_CPU_KVCACHE_SPACE": 1, "HF_HUB_OFFLINE": 1}
+ENV = {
+    "VLLM_CPU_KVCACHE_SPACE": 1,
+    "HF_HUB_OFFLINE": 1,
+    # Threads that vLLM binds to cores wait in loops; of several servers they starve each other.
+    "VLLM_CPU_OMP_THREADS_BIND": "nobind",
+    "OMP_NUM_THREADS": 1,
+}
 SERVER: dict[str, Any] = {
     "enforce-eager": True,
     "dtype": "float32",
@@ -56,6 +62,109 @@ def environment() -> Path:
 @pytest.fixture(scope="module")
 def model(shared_data: Path) -> str:
     return str(shared_data / "stories260k-h32")
+
+
+# --- however a run ends -------------------------------------------------------------------
+
+
+def running(mark: str) -> list[int]:
+    """The living processes that were started with this mark in their environment."""
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            state = (folder / "stat").read_text().rpartition(")")[2].split()[0]
+            if state not in "ZX" and mark.encode() in (folder / "environ").read_bytes():
+                found.append(int(folder.name))
+        except (OSError, IndexError):
+            continue
+    return found
+
+
+def eventually(condition: Callable[[], bool], seconds: float) -> bool:
+    deadline = time.monotonic() + seconds
+    while not condition() and time.monotonic() < deadline:
+        time.sleep(0.1)
+    return condition()
+
+
+@dataclass
+class Run:
+    """A `harness run` of a small suite against a vLLM server of its own."""
+
+    folder: Path
+    environment: Path
+    model: str
+
+    def __post_init__(self) -> None:
+        models = [
+            {
+                "name": "stories", "backend": "vllm", "model": self.model,
+                "environment": str(self.environment), "server": {"enforce-eager": True},
+                "env": ENV, "concurrency": 1, "sampling": {"max_tokens": 200, "temperature": 1.0},
+            }
+        ]  # fmt: skip
+        self.folder.mkdir()
+        suite = write(self.folder, changed(models=models, repeats=20, scorers=["label"]))
+        self.mark = f"HARNESS_TEST_MARK={uuid.uuid4()}"
+        name, _, value = self.mark.partition("=")
+        self.out = self.folder / "run"
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "harness", "run", str(suite), "--out", str(self.out)],
+            stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+            env={**os.environ, name: value}, start_new_session=True,
+        )  # fmt: skip
+
+    def answers(self) -> int:
+        """How many answers are stored."""
+        try:
+            with sqlite3.connect(f"file:{self.out / 'run.sqlite'}?mode=ro", uri=True) as db:
+                return int(db.execute("SELECT count(*) FROM generations").fetchone()[0])
+        except sqlite3.OperationalError:
+            return 0
+
+    def answers_or_ends(self) -> bool:
+        return self.process.poll() is not None or self.answers() >= 3
+
+    def port(self) -> str:
+        """The port of its server, as its log in the run's folder says."""
+        log = (self.out / "vllm-stories260k-h32.log").read_text()
+        found = re.findall(r"^\$ .* --port (\d+)", log, re.MULTILINE)
+        return str(found[-1])
+
+
+def test_no_server_outlives_a_run_that_is_killed_or_interrupted(
+    environment: Path, model: str, tmp_path: Path
+) -> None:
+    killed = Run(tmp_path / "killed", environment, model)
+    interrupted = Run(tmp_path / "interrupted", environment, model)
+    try:
+        for run in (killed, interrupted):
+            assert eventually(run.answers_or_ends, 300)
+            assert run.process.poll() is None, run.process.communicate()[1]
+            assert len(running(run.mark)) >= 4  # run, supervisor, server, engine
+        assert killed.port() != interrupted.port()
+
+        os.kill(killed.process.pid, signal.SIGKILL)
+        killed.process.wait()
+        assert eventually(lambda: not running(killed.mark), 10), "the server outlives the run"
+
+        assert interrupted.process.poll() is None
+        os.killpg(interrupted.process.pid, signal.SIGINT)
+        _, errors = interrupted.process.communicate(timeout=60)
+        assert interrupted.process.returncode == 130, errors
+        assert "Traceback" not in errors
+        assert eventually(lambda: not running(interrupted.mark), 10), "the server outlives the run"
+        assert interrupted.answers() >= 3
+    finally:
+        for run in (killed, interrupted):
+            for pid in running(run.mark):
+                os.kill(pid, signal.SIGKILL)
+            run.process.wait()
+            assert run.process.stderr is not None
+            run.process.stderr.close()
+
+
+# --- what is asked and answered ------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -154,103 +263,3 @@ def test_what_does_not_fit_into_512_positions_is_too_long(
     assert answer.outcome == "too_long", answer
     (wanted,) = Transformers(model, device="cpu").generate_batch([asked])
     assert wanted.outcome == "too_long"
-
-
-# --- however a run ends -------------------------------------------------------------------
-
-
-def running(mark: str) -> list[int]:
-    """The living processes that were started with this mark in their environment."""
-    found = []
-    for folder in Path("/proc").glob("[0-9]*"):
-        try:
-            state = (folder / "stat").read_text().rpartition(")")[2].split()[0]
-            if state not in "ZX" and mark.encode() in (folder / "environ").read_bytes():
-                found.append(int(folder.name))
-        except (OSError, IndexError):
-            continue
-    return found
-
-
-def eventually(condition: Callable[[], bool], seconds: float) -> bool:
-    deadline = time.monotonic() + seconds
-    while not condition() and time.monotonic() < deadline:
-        time.sleep(0.1)
-    return condition()
-
-
-@dataclass
-class Run:
-    """A `harness run` of a small suite against a vLLM server of its own."""
-
-    folder: Path
-    environment: Path
-    model: str
-
-    def __post_init__(self) -> None:
-        models = [
-            {
-                "name": "stories", "backend": "harness.backends.vllm:VLLM", "model": self.model,
-                "environment": str(self.environment), "server": {"enforce-eager": True},
-                "env": ENV, "concurrency": 1, "sampling": {"max_tokens": 200, "temperature": 1.0},
-            }
-        ]  # fmt: skip
-        self.folder.mkdir()
-        suite = write(self.folder, changed(models=models, repeats=200, scorers=["label"]))
-        self.mark = f"HARNESS_TEST_MARK={uuid.uuid4()}"
-        name, _, value = self.mark.partition("=")
-        self.out = self.folder / "run"
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "harness", "run", str(suite), "--out", str(self.out)],
-            stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
-            env={**os.environ, name: value}, start_new_session=True,
-        )  # fmt: skip
-
-    def answers(self) -> int:
-        """How many answers are stored."""
-        try:
-            with sqlite3.connect(f"file:{self.out / 'run.sqlite'}?mode=ro", uri=True) as db:
-                return int(db.execute("SELECT count(*) FROM generations").fetchone()[0])
-        except sqlite3.OperationalError:
-            return 0
-
-    def answers_or_ends(self) -> bool:
-        return self.process.poll() is not None or self.answers() >= 3
-
-    def port(self) -> str:
-        """The port of its server, as its log in the run's folder says."""
-        log = (self.out / "vllm-stories260k-h32.log").read_text()
-        found = re.findall(r"^\$ .* --port (\d+)", log, re.MULTILINE)
-        return str(found[-1])
-
-
-def test_no_server_outlives_a_run_that_is_killed_or_interrupted(
-    environment: Path, model: str, tmp_path: Path
-) -> None:
-    killed = Run(tmp_path / "killed", environment, model)
-    interrupted = Run(tmp_path / "interrupted", environment, model)
-    try:
-        for run in (killed, interrupted):
-            assert eventually(run.answers_or_ends, 300)
-            assert run.process.poll() is None, run.process.communicate()[1]
-            assert len(running(run.mark)) >= 4  # run, supervisor, server, engine
-        assert killed.port() != interrupted.port()
-
-        os.kill(killed.process.pid, signal.SIGKILL)
-        killed.process.wait()
-        assert eventually(lambda: not running(killed.mark), 10), "the server outlives the run"
-
-        assert interrupted.process.poll() is None
-        os.killpg(interrupted.process.pid, signal.SIGINT)
-        _, errors = interrupted.process.communicate(timeout=60)
-        assert interrupted.process.returncode == 130, errors
-        assert "Traceback" not in errors
-        assert eventually(lambda: not running(interrupted.mark), 10), "the server outlives the run"
-        assert interrupted.answers() >= 3
-    finally:
-        for run in (killed, interrupted):
-            for pid in running(run.mark):
-                os.kill(pid, signal.SIGKILL)
-            run.process.wait()
-            assert run.process.stderr is not None
-            run.process.stderr.close()

@@ -18,7 +18,9 @@ class Parrot:
 class WordCount:
     """Number of words; a baseline."""
 
-    metrics = (Metric("words", subject="generation", range=(0, None), direction=None, baseline=True),)
+    metrics = (
+        Metric("words", subject="generation", range=(0, None), direction=None, baseline=True),
+    )
 
     def requests(self, subject):
         return ()
