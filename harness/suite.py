@@ -39,10 +39,10 @@ _TRANSPORT = frozenset(
         "max_retries",
         "concurrency",
         "environment",
-        "server",
+        "start_timeout",
     }
 )
-_SECRETS = frozenset({"api_key", "headers", "password", "token"})
+_SECRETS = frozenset({"api_key", "headers", "password", "token", "env"})
 _PATHS = frozenset({"path", "weights"})
 _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 
