@@ -13,7 +13,7 @@ from collections.abc import Sequence
 
 from harness import suite
 from harness.backends.transformers import Transformers
-from harness.octa.language_models.evaluation import (
+from harness.language_models.evaluation import (
     ARMS,
     UNSEEN_SEED,
     Answer,

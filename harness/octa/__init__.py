@@ -2,6 +2,5 @@
 
 A forest of vessels is grown once (`forest`), many lesion draws are laid on it (`pathology`), each
 is rendered (`render`) and described (`findings`); `generator` is the way in. Sources, scorers and
-models use these modules, which know nothing of prompts or scores; only `language_models`, which
-makes and measures the three built-in models, does.
+models use these modules, which know nothing of prompts or scores.
 """

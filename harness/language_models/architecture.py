@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from harness.language_models.images import IMAGE_SIZE
 from harness.octa.geometry import SECTORS
-from harness.octa.language_models.images import IMAGE_SIZE
 from harness.records import HarnessError
 
 PATCH_SIZE = 8

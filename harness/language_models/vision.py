@@ -13,9 +13,9 @@ from typing import Any
 
 import numpy as np
 
+from harness.language_models.architecture import DEVIATION, MEAN, WIDTH
+from harness.language_models.images import COVERED, Images
 from harness.octa.geometry import SECTORS
-from harness.octa.language_models.architecture import DEVIATION, MEAN, WIDTH
-from harness.octa.language_models.images import COVERED, Images
 from harness.octa.pathology import LESIONS
 
 Log = Callable[[str], None]

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from harness.octa.language_models.evaluation import shown
+from harness.language_models.evaluation import shown
 from harness.results import Estimate
 
-COMMAND = "python -m harness.octa.language_models"
+COMMAND = "python -m harness.language_models"
 
 
 @dataclass(frozen=True)

@@ -17,17 +17,17 @@ import harness
 from harness import suite
 from harness.backends.chat import Chat
 from harness.backends.transformers import Transformers
-from harness.octa.findings import parse
-from harness.octa.generator import generate_dataset, transform
-from harness.octa.language_models import evaluation, images, vision
-from harness.octa.language_models.architecture import (
+from harness.language_models import evaluation, images, vision
+from harness.language_models.architecture import (
     VOCABULARY,
     make_processor,
     make_tokenizer,
     make_vision_model,
 )
-from harness.octa.language_models.corpus import PICTURE, Corpus, Example
-from harness.octa.language_models.language import prompt_text, tokenised
+from harness.language_models.corpus import PICTURE, Corpus, Example
+from harness.language_models.language import prompt_text, tokenised
+from harness.octa.findings import parse
+from harness.octa.generator import generate_dataset, transform
 from harness.octa.pathology import LABELS, LESIONS
 from harness.prompts import Family
 from harness.records import Media, Message, Part
@@ -95,7 +95,7 @@ def test_the_grid_names_the_very_sectors_of_the_findings(drawn: images.Images) -
 def test_every_variant_and_arm_is_asked_and_the_answer_is_always_the_images_own(
     corpus: Corpus, family: Family, drawn: images.Images, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from harness.octa.language_models import corpus as module
+    from harness.language_models import corpus as module
 
     asked: Counter[str] = Counter()
     render = module.render

@@ -1,4 +1,4 @@
-"""The command `python -m harness.octa.language_models --out harness/assets`.
+"""The command `python -m harness.language_models --out harness/assets`.
 
 Draws the training images, learns a vocabulary, trains the three models and writes each with its
 card. About an hour of one CPU core.
@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from harness.octa.language_models.vision import Log, Schedule
+from harness.language_models.vision import Log, Schedule
 
 NAMES = ("octa-text", "octa-vlm-half", "octa-vlm")
 FAST_FORESTS, FULL_FORESTS, DRAWS, IMAGE_SEED = 240, 60, 20, 1001
@@ -38,7 +38,7 @@ class Materials:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Makes the models named; returns the exit code."""
-    parser = argparse.ArgumentParser(prog="python -m harness.octa.language_models")
+    parser = argparse.ArgumentParser(prog="python -m harness.language_models")
     parser.add_argument("--out", type=Path, required=True, help="folder for the models' folders")
     parser.add_argument("--models", nargs="+", choices=NAMES, default=NAMES)
     parser.add_argument("--seed", type=int, default=0)
@@ -66,9 +66,9 @@ def prepare(shorten: int, log: Log) -> Materials:
     import numpy as np
 
     from harness import suite
-    from harness.octa.language_models.architecture import make_tokenizer
-    from harness.octa.language_models.corpus import Corpus
-    from harness.octa.language_models.images import draw_mixed
+    from harness.language_models.architecture import make_tokenizer
+    from harness.language_models.corpus import Corpus
+    from harness.language_models.images import draw_mixed
 
     log("drawing images")
     images = draw_mixed(
@@ -85,8 +85,8 @@ def make_text(materials: Materials, seed: int, shorten: int, out: Path, log: Log
     """`octa-text`: sees the label alone."""
     import torch
 
-    from harness.octa.language_models.architecture import make_text_model
-    from harness.octa.language_models.language import train_blind
+    from harness.language_models.architecture import make_text_model
+    from harness.language_models.language import train_blind
 
     torch.manual_seed(seed)
     schedule = _shortened(TEXT, shorten)
@@ -106,9 +106,9 @@ def make_seeing(
     """`octa-vlm-half` and `octa-vlm`: the beginning of the eye's training is the same for both."""
     import torch
 
-    from harness.octa.language_models.architecture import make_processor, make_vision_model
-    from harness.octa.language_models.language import train_seeing
-    from harness.octa.language_models.vision import EyeTraining
+    from harness.language_models.architecture import make_processor, make_vision_model
+    from harness.language_models.language import train_seeing
+    from harness.language_models.vision import EyeTraining
 
     torch.manual_seed(seed)
     eye = _shortened(EYE, shorten)
@@ -159,8 +159,8 @@ def _finish(
 ) -> None:
     """Writes the checkpoint, asks it about unseen images, and writes what came out."""
     from harness.backends.transformers import Transformers
-    from harness.octa.language_models import evaluation
-    from harness.octa.language_models.export import Card, save, write_card
+    from harness.language_models import evaluation
+    from harness.language_models.export import Card, save, write_card
 
     folder = out / name
     save(model, materials.tokenizer, processor, folder)

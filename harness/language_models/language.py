@@ -11,10 +11,10 @@ from typing import Any
 
 import numpy as np
 
-from harness.octa.language_models.architecture import AROUND, IMAGE, IMAGE_TOKENS, WHOLE
-from harness.octa.language_models.corpus import Corpus, Example
-from harness.octa.language_models.images import Images
-from harness.octa.language_models.vision import Log, Schedule, brightened, pixel_values, see
+from harness.language_models.architecture import AROUND, IMAGE, IMAGE_TOKENS, WHOLE
+from harness.language_models.corpus import Corpus, Example
+from harness.language_models.images import Images
+from harness.language_models.vision import Log, Schedule, brightened, pixel_values, see
 
 PROMPTS_PER_IMAGE = 2
 """Prompts learned from one look at an image: looking costs more than asking."""

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from harness.identity import draw
+from harness.language_models.corpus import without_pictures
 from harness.octa.findings import parse
-from harness.octa.language_models.corpus import without_pictures
 from harness.octa.pathology import LABELS, LESIONS
 from harness.prompts import Family, render
 from harness.records import Cell, Generation, Request, Sample, Sampling, Subject
@@ -131,23 +131,15 @@ def _stages(answers: Sequence[Answer], expected: Sequence[str | None]) -> Estima
 
 def presence(answers: Sequence[Answer], lesion: str) -> Estimate:
     """Balanced accuracy of presence within the stages where both values occur, by forest."""
-    import numpy as np
-
-    from harness.scorers.findings import balanced_presence
-    from harness.stats.intervals import of_statistic
+    from harness.stats.balanced import balanced_mean
 
     details = [answer.details[f"{lesion}_presence"] for answer in answers]
-
-    def statistic(weights: Any) -> Any:
-        values = []
-        for row in weights:
-            chosen = [detail for detail, w in zip(details, row, strict=True) for _ in range(int(w))]
-            value = balanced_presence(chosen)
-            values.append(np.nan if value is None else value)
-        return np.array(values)
-
-    return of_statistic(
-        statistic, [a.sample.cluster for a in answers], cluster_name="forest", bounds=(0.0, 1.0)
+    return balanced_mean(
+        [float(detail["said"] == detail["true"]) for detail in details],
+        within=[detail["stage"] for detail in details],
+        over=[detail["true"] for detail in details],
+        clusters=[answer.sample.cluster for answer in answers],
+        cluster_name="forest",
     )
 
 
