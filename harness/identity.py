@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 
 import rfc8785
@@ -41,13 +42,14 @@ def text_id(text: str) -> str:
 
 def request_key(request: Request) -> str:
     """The key under which a request's generation is stored and shared."""
-    return digest(_request_fields(request, seed=True))
+    return sha256(_canonical_request(request, {"repeat": request.repeat}))
 
 
 def request_seed(run_seed: int, request: Request) -> int:
     """The low 31 bits of SHA-256(run seed, request without seed and repeat, repeat)."""
-    fields = _request_fields(request, seed=False)
-    hashed = hashlib.sha256(canonical([run_seed, fields, request.repeat])).digest()
+    unseeded = dataclasses.replace(request, sampling=_unseeded(request.sampling))
+    fields = _canonical_request(unseeded, {})
+    hashed = hashlib.sha256(b"[%d,%b,%d]" % (run_seed, fields, request.repeat)).digest()
     return int.from_bytes(hashed[-4:], "big") & 0x7FFFFFFF
 
 
@@ -56,25 +58,40 @@ def draw(*parts: Any) -> float:
     return int.from_bytes(hashlib.sha256(canonical(list(parts))).digest()[:6], "big") / 2**48
 
 
-def _request_fields(request: Request, *, seed: bool) -> dict[str, Any]:
-    sampling: Sampling = request.sampling
-    if not seed:
-        sampling = dataclasses.replace(sampling, seed=None)
+def _canonical_request(request: Request, more: Mapping[str, Any]) -> bytes:
+    """Canonical JSON of what determines a generation, and of the fields in `more`.
+
+    Cells share most of what their requests hold, so each value is written once. The names of all
+    fields are ASCII, whose order is that of RFC 8785 (section 3.2.3).
+    """
     fields: dict[str, Any] = {
         "key_version": KEY_VERSION,
         "backend": request.backend,
         "model": request.model,
         "revision": request.revision,
-        "messages": [_message(message) for message in request.messages],
-        "sampling": sampling,
-        "schema": request.schema,
-        "extras": request.extras,
+        "messages": request.messages,
+        "sampling": request.sampling,
         "cell": request.cell,
         "reads": request.reads,
+        **more,
     }
-    if seed:
-        fields["repeat"] = request.repeat
-    return fields
+    written = {name: _canonical_value(value) for name, value in fields.items()}
+    written["schema"] = canonical(request.schema)  # mappings cannot be looked up
+    written["extras"] = canonical(request.extras)
+    pairs = (b'"%b":%b' % (name.encode(), written[name]) for name in sorted(written))
+    return b"{%b}" % b",".join(pairs)
+
+
+@lru_cache(maxsize=8192)
+def _canonical_value(value: str | int | Sampling | tuple[Message, ...] | None) -> bytes:
+    if isinstance(value, tuple):
+        return canonical([_message(message) for message in value])
+    return canonical(value)
+
+
+@lru_cache(maxsize=256)
+def _unseeded(sampling: Sampling) -> Sampling:
+    return dataclasses.replace(sampling, seed=None)
 
 
 def _message(message: Message) -> dict[str, Any]:

@@ -198,6 +198,19 @@ def test_a_cost_limit_stops_asking_and_the_rest_is_not_run(tmp_path: Path) -> No
     assert "not_run" in set(cells(tmp_path / "run")["outcome"])
 
 
+def test_a_time_limit_stops_asking_and_what_was_answered_before_stays(tmp_path: Path) -> None:
+    path = suite(tmp_path, models=MODELS[:1], controls="none", limits={"max_time": "1h"})
+    harness.run(path, out=tmp_path / "run", samples=2)
+    count, before = len(asked(tmp_path)), cells(tmp_path / "run").set_index("cell")["outcome"]
+    path.write_text(path.read_text().replace("1h", "1e-9"))
+    result = harness.run(path, out=tmp_path / "run")
+    assert len(asked(tmp_path)) == count > 0
+    after = cells(tmp_path / "run").set_index("cell")["outcome"]
+    assert "not_run" not in set(before)
+    assert list(after[before.index]) == list(before)
+    assert (after == "not_run").sum() == result.not_run > 0
+
+
 def test_a_backend_that_raises_costs_its_cells_and_not_the_run(tmp_path: Path) -> None:
     path = suite(tmp_path)
     code = (tmp_path / "counting.py").read_text()
