@@ -16,6 +16,7 @@ from urllib.parse import quote, unquote
 Arm = Literal["predicted", "gold", "wrong", "none"]
 Importance = Literal["must", "nice", "must_not"]
 Role = Literal["system", "user", "assistant"]
+GoldRecordStatus = Literal["draft", "reviewed", "disputed", "constructed"]
 SubjectKind = Literal[
     "classifier", "prediction", "generation", "cell", "group", "attribution", "concept_space"
 ]
@@ -157,7 +158,8 @@ class GoldRecord:
     """Expert knowledge of one (label, aspect), or of one (sample, aspect).
 
     Exactly one of `label` and `sample` is set. `text` is a whole explanation where experts
-    wrote one; otherwise the claims, joined, stand for it.
+    wrote one; otherwise the claims, joined, stand for it. `status` is how far the record may be
+    trusted: `constructed` is gold of a generator, exact because the sample was made from it.
     """
 
     aspect: str
@@ -165,7 +167,7 @@ class GoldRecord:
     label: str | None = None
     sample: str | None = None
     text: str | None = None
-    status: Literal["draft", "reviewed", "disputed"] = "draft"
+    status: GoldRecordStatus = "draft"
     reviews: tuple[Mapping[str, Any], ...] = ()
     note: str | None = None
 

@@ -27,7 +27,7 @@ def gold_record(sample: str, instances: Sequence[Instance], aspect: str = "findi
         claims=tuple(claims),
         sample=sample,
         text=write(findings),
-        note="derived from the lesions drawn into the image",
+        status="constructed",
     )
 
 
