@@ -18,7 +18,7 @@ from harness.identity import request_key
 from harness.outcomes import cell_outcome
 from harness.plan import Plan, PlannedCell, next_turn
 from harness.records import Generation, InfrastructureError, Request
-from harness.store import Committer, Store
+from harness.store import Store
 from harness.suite import ModelSpec, Suite
 
 # After so many failures to reach a server in a row there is nobody there: the rest is not asked.
@@ -46,6 +46,43 @@ class Budget:
         if price is not None:
             tokens = (generation.prompt_tokens or 0, generation.completion_tokens or 0)
             self.spent += (tokens[0] * price[0] + tokens[1] * price[1]) / 1e6
+
+
+class Committer:
+    """Commits answers on arrival: one transaction for all that arrive in a tick of the loop.
+
+    Whoever awaits `put` goes on only when the answer is committed, so a kill at any moment loses
+    nothing that was answered, and asks for nothing twice but what was under way.
+    """
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._pending: list[tuple[str, Generation, asyncio.Future[None]]] = []
+
+    async def put(self, key: str, generation: Generation) -> None:
+        """Returns when the answer is stored."""
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[None] = loop.create_future()
+        if not self._pending:
+            loop.call_soon(self._flush)
+        self._pending.append((key, generation, future))
+        await future
+
+    def _flush(self) -> None:
+        pending, self._pending = self._pending, []
+        error: BaseException | None = None
+        try:
+            with self._store.transaction():
+                self._store.put_generations((key, generation) for key, generation, _ in pending)
+        except Exception as caught:  # every waiter must hear of it
+            error = caught
+        for _, _, future in pending:
+            if future.cancelled():
+                continue
+            if error is None:
+                future.set_result(None)
+            else:
+                future.set_exception(error)
 
 
 async def check_servers(suite: Suite, plan: Plan) -> None:

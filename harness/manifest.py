@@ -15,7 +15,8 @@ from typing import Any
 
 from harness import __version__, serial
 from harness.identity import digest
-from harness.plan import Inputs, Plan
+from harness.inputs import Inputs
+from harness.plan import Plan
 from harness.records import HarnessError
 from harness.store import Store
 from harness.suite import PartSpec, Suite

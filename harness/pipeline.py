@@ -15,9 +15,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from harness.generate import Budget, check_servers, generate
+from harness.inputs import Inputs, limit, prepare
 from harness.manifest import Manifest
 from harness.outcomes import cell_outcome
-from harness.plan import Inputs, Plan, PlannedCell, limit, make_plan, prepare
+from harness.plan import Plan, PlannedCell, make_plan
 from harness.records import UNSCORABLE, Generation, HarnessError
 from harness.scoring import Run, make_scorers, score, version
 from harness.store import Store

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections import Counter
 
 from harness.gold import gold_text
-from harness.plan import Inputs, Plan
+from harness.inputs import Inputs
+from harness.plan import Plan
 from harness.records import Cell, HarnessError
 from harness.scoring import Run, group_id
 from harness.store import Store

@@ -8,7 +8,6 @@ where nothing can be written.
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import fcntl
 import json
@@ -398,43 +397,6 @@ class Store:
     def blob(self, sha256: str, mime: str) -> Media:
         """A medium whose bytes lie in `blobs/`."""
         return Media(sha256, mime, path=str(self.folder / "blobs" / sha256))
-
-
-class Committer:
-    """Commits answers on arrival: one transaction for all that arrive in a tick of the loop.
-
-    Whoever awaits `put` goes on only when the answer is committed, so a kill at any moment loses
-    nothing that was answered, and asks for nothing twice but what was under way.
-    """
-
-    def __init__(self, store: Store) -> None:
-        self._store = store
-        self._pending: list[tuple[str, Generation, asyncio.Future[None]]] = []
-
-    async def put(self, key: str, generation: Generation) -> None:
-        """Returns when the answer is stored."""
-        loop = asyncio.get_running_loop()
-        future: asyncio.Future[None] = loop.create_future()
-        if not self._pending:
-            loop.call_soon(self._flush)
-        self._pending.append((key, generation, future))
-        await future
-
-    def _flush(self) -> None:
-        pending, self._pending = self._pending, []
-        error: BaseException | None = None
-        try:
-            with self._store.transaction():
-                self._store.put_generations((key, generation) for key, generation, _ in pending)
-        except Exception as caught:  # every waiter must hear of it
-            error = caught
-        for _, _, future in pending:
-            if future.cancelled():
-                continue
-            if error is None:
-                future.set_result(None)
-            else:
-                future.set_exception(error)
 
 
 def _without_seconds(generation: Generation) -> str:

@@ -1,8 +1,4 @@
-"""A suite file becomes objects: what is classified, which models are asked, how it is scored.
-
-`${NAME}` is taken from the environment. Secrets and places (keys, URLs, paths) are used but take
-no part in the suite's identity, and secrets are never stored.
-"""
+"""A suite file becomes objects: what is classified, which models are asked, how it is scored."""
 
 from __future__ import annotations
 
@@ -15,7 +11,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from harness import documents, plugins
+from harness import documents, plugins, resolve
 from harness import gold as gold_module
 from harness import prompts as prompts_module
 from harness.gold import Gold
@@ -29,22 +25,7 @@ CONTROLS = (
 DEFAULT_SCORERS = ("claims", "similarity", "label", "schema", "stability")
 CONTROL_PREFIX = "control:"
 
-# Fields of a part that say where it is reached, not what it is: never part of a run's identity.
-_TRANSPORT = frozenset(
-    {
-        "base_url",
-        "ca_bundle",
-        "proxy",
-        "timeout",
-        "max_retries",
-        "concurrency",
-        "environment",
-        "start_timeout",
-    }
-)
-_SECRETS = frozenset({"api_key", "headers", "password", "token", "env"})
-_PATHS = frozenset({"path", "weights"})
-_VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
+_UNSAID = object()  # a field that is not there, where null says something
 
 
 @dataclass(frozen=True)
@@ -161,98 +142,12 @@ def load(name: str, settings: Sequence[str] = (), models: Sequence[str] = ()) ->
     path = find(name)
     document = documents.read(path)
     for setting in settings:
-        _override(document, setting)
+        resolve.override(document, setting)
     documents.check(document, "suite")
     if "explain" in document.value:
         raise document.error(("explain",), "attributions are not available in this version")
-    resolved, identity = _resolve(document, path.parent.resolve())
+    resolved, identity = resolve.resolve(document, path.parent.resolve())
     return _suite(document, resolved, identity, path.parent.resolve(), models)
-
-
-def _override(document: documents.Document, setting: str) -> None:
-    key, equals, text = setting.partition("=")
-    if not equals or not key:
-        raise HarnessError(f"--set {setting}: expected key=value")
-    value = documents.parse(text or "''", f"--set {key}").value
-    place = document.value
-    steps = key.split(".")
-    for step in steps[:-1]:
-        place = _step(place, step, setting)
-    last = steps[-1]
-    if isinstance(place, list):
-        _step(place, last, setting)
-        place[int(last)] = value
-    elif isinstance(place, dict):
-        place[last] = value
-    else:
-        raise HarnessError(f"--set {setting}: '{last}' is no place in the suite")
-
-
-def _step(place: Any, step: str, setting: str) -> Any:
-    if isinstance(place, list) and step.isdigit() and int(step) < len(place):
-        return place[int(step)]
-    if isinstance(place, list):
-        named = [item for item in place if isinstance(item, dict) and item.get("name") == step]
-        if named:
-            return named[0]
-    if isinstance(place, dict):
-        return place.setdefault(step, {})
-    raise HarnessError(f"--set {setting}: '{step}' is no place in the suite")
-
-
-# --- resolving ----------------------------------------------------------------------------
-
-
-def _resolve(document: documents.Document, folder: Path) -> tuple[Any, Any]:
-    """The suite with variables and paths filled in, and what identifies it."""
-
-    def walk(value: Any, place: documents.Place) -> tuple[Any, Any]:
-        if isinstance(value, dict):
-            pairs = {key: walk(item, (*place, key)) for key, item in value.items()}
-            identity = {key: pair[1] for key, pair in pairs.items() if pair[1] is not _ABSENT}
-            whole: Any = {key: pair[0] for key, pair in pairs.items()}
-        elif isinstance(value, list):
-            items = [walk(item, (*place, i)) for i, item in enumerate(value)]
-            whole = [item[0] for item in items]
-            identity = [item[1] for item in items]  # type: ignore[assignment]
-        else:
-            whole = _expand(document, value, place)
-            identity = whole
-            if isinstance(whole, str) and _is_path(place, whole):
-                identity = value
-                whole = str(folder / Path(whole).expanduser())
-        field_name = next((step for step in reversed(place) if isinstance(step, str)), "")
-        if field_name in _TRANSPORT | _SECRETS and len(place) > 1:
-            identity = _ABSENT  # type: ignore[assignment]
-        return whole, identity
-
-    return walk(document.value, ())
-
-
-_ABSENT = object()
-
-
-def _expand(document: documents.Document, value: Any, place: documents.Place) -> Any:
-    if not isinstance(value, str):
-        return value
-
-    def variable(match: re.Match[str]) -> str:
-        if match[1] not in os.environ:
-            raise document.error(place, f"the environment variable {match[1]} is not set")
-        return os.environ[match[1]]
-
-    return _VARIABLE.sub(variable, value)
-
-
-def _is_path(place: documents.Place, value: str) -> bool:
-    """Files are named by the field, or by a leading dot; plug-ins of one's own are not moved."""
-    name = place[-1]
-    if name in ("kind", "backend") or ":" in value.removeprefix("./").removeprefix("../"):
-        return False
-    return name in _PATHS or value.startswith(("./", "../"))
-
-
-# --- building -----------------------------------------------------------------------------
 
 
 def _suite(
@@ -278,7 +173,7 @@ def _suite(
         source=_part(value["source"]),
         classifier=classifier,
         families=tuple(
-            _family(document, ("families", i), item, value.get("gold", _ABSENT), folder)
+            _family(document, ("families", i), item, value.get("gold", _UNSAID), folder)
             for i, item in enumerate(value["families"])
         ),
         models=models,
@@ -390,7 +285,7 @@ def _family(
         aspects = tuple(chosen.get("aspects", family.aspects))
         gold = chosen.get("gold", suite_gold)
         loaded = _gold(
-            family.gold if gold is _ABSENT else gold, aspects, folder, gold is not _ABSENT
+            family.gold if gold is _UNSAID else gold, aspects, folder, gold is not _UNSAID
         )
     except HarnessError as error:
         raise document.error(place, str(error)) from error

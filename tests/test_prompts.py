@@ -1,29 +1,14 @@
-"""Templates see what the arm tells and nothing else; spans say where it stands."""
+"""A family's files become variants, and what they may not say is told with file and line."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from harness import prompts
-from harness.prompts import Template, render
-from harness.records import HarnessError, Media, Part
-
-CONTEXT: dict[str, Any] = {
-    "id": "ab12",
-    "input": (Part("a note"),),
-    "label": "gastritis",
-    "probability": 0.8333,
-    "probabilities": {"gastritis": 0.8333, "indigestion": 0.1667},
-    "aspect": "causes",
-    "question": "Why?",
-    "language": "en",
-}
+from harness.records import HarnessError
 
 
 def family(folder: Path, text: str, **variants: str) -> prompts.Family:
@@ -39,74 +24,6 @@ question: Why?
 aspects: [causes]
 user: "Finding: {{ label }}. Explain its {{ aspect }}."
 """
-
-
-def test_spans_say_where_each_variable_stands() -> None:
-    template = Template(
-        "Finding: {{ label }} ({{ probability | round(2) }}).\n{{ input }} {{ aspect | upper }}",
-        "Language: {{ language }}",
-    )
-    turn = render(template, CONTEXT)[0]
-    found = {
-        span.variable: turn.messages[span.message].parts[span.part].text[span.start : span.end]
-        for span in turn.spans
-    }
-    assert found == {
-        "language": "en", "label": "gastritis", "probability": "0.83", "input": "a note",
-        "aspect": "CAUSES",
-    }  # fmt: skip
-
-
-@given(st.text(max_size=40), st.text(max_size=20))
-def test_spans_hold_whatever_the_values_are(note: str, label: str) -> None:
-    context = {**CONTEXT, "input": (Part(note),), "label": label}
-    turn = render(Template("A {{ label }} B {{ input }} C"), context)[0]
-    text = turn.messages[0].text
-    spans = {span.variable: text[span.start : span.end] for span in turn.spans}
-    assert text == f"A {label} B {note} C"
-    assert spans == {"label": label, "input": note}
-
-
-def test_a_value_that_looks_like_a_template_is_printed_not_run() -> None:
-    context = {**CONTEXT, "input": (Part("{{ label }} {% raw %}"),)}
-    assert render(Template("{{ input }}"), context)[0].messages[0].text == "{{ label }} {% raw %}"
-
-
-def test_a_picture_becomes_a_content_part_where_the_input_stands() -> None:
-    picture = Media("ab", "image/png", data=b"")
-    context = {**CONTEXT, "input": (Part(media=picture),)}
-    parts = render(Template("Look:\n{{ input }}\nWhat is it?"), context)[0].messages[0].parts
-    assert [part.media is not None for part in parts] == [False, True, False]
-    assert parts[1].media == picture
-
-
-def test_later_turns_are_messages_of_their_own() -> None:
-    turns = render(Template("{{ label }}?", "S", ("Sure about {{ label }}?",)), CONTEXT)
-    assert [[m.role for m in turn.messages] for turn in turns] == [["system", "user"], ["user"]]
-    assert turns[1].messages[0].text == "Sure about gastritis?"
-    assert turns[1].spans[0].message == 3  # after system, user and the assistant's answer
-
-
-@pytest.mark.parametrize(
-    "source",
-    [
-        "{{ true_label }}",
-        "{{ sample.label }}",
-        "{{ evidence }}",
-        "{{ gold }}",
-        "{{ label.__class__.__mro__[1].__subclasses__() }}",
-        "{{ self._TemplateReference__context.parent }}",
-        "{{ input.__globals__ }}",
-        "{% for x in ().__class__.__base__.__subclasses__() %}{{ x }}{% endfor %}",
-        "{{ lipsum() }}",
-        "{{ cycler.__init__.__globals__.os }}",
-        "{{ probabilities.update({'a': 1}) }}",
-        "{% include 'secret' %}",
-    ],
-)
-def test_a_template_cannot_reach_beyond_its_context(source: str) -> None:
-    with pytest.raises(HarnessError):
-        render(Template(source), CONTEXT)
 
 
 def test_an_undefined_variable_is_an_error_when_the_family_is_loaded(tmp_path: Path) -> None:
@@ -154,17 +71,6 @@ def test_the_arm_none_never_tells_a_label(tmp_path: Path) -> None:
     without = tmp_path / "without"
     without.mkdir()
     assert family(without, BASE).variant("base").none is None
-
-
-def test_typing_errors_hit_words_of_the_template_and_never_a_value() -> None:
-    source = "Please explain thoroughly and carefully the probable reasons behind {{ label }} today"
-    text = render(Template(source, typos=0.5), CONTEXT, "seed")[0].messages[0].text
-    assert "gastritis" in text
-    clean = source.replace("{{ label }}", "gastritis").split()
-    changed = [a for a, b in zip(clean, text.split(), strict=True) if a != b]
-    assert 2 <= len(changed) <= 8
-    assert text == render(Template(source, typos=0.5), CONTEXT, "seed")[0].messages[0].text
-    assert text != render(Template(source, typos=0.5), CONTEXT, "other")[0].messages[0].text
 
 
 def test_the_medical_family_has_its_axes_and_loads() -> None:

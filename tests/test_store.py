@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import shutil
 import sqlite3
 import subprocess
@@ -32,7 +31,7 @@ from harness.records import (
     Span,
     StoredScore,
 )
-from harness.store import SCHEMA_VERSION, Committer, Store
+from harness.store import SCHEMA_VERSION, Store
 
 PICTURE = Media(sha256(b"pixels"), "image/png", data=b"pixels")
 SAMPLE = Sample(
@@ -158,20 +157,6 @@ def test_scores_are_append_only(tmp_path: Path) -> None:
         assert [s.value for s in store.scores()] == [0.5, None]
         assert list(store.scores({"claims": "v1"})) == [first]
         assert store.scored("claims", "v2") == {("cell", "c")}
-
-
-def test_who_awaits_the_committer_goes_on_only_when_the_answer_is_stored(tmp_path: Path) -> None:
-    async def worker(store: Store, committer: Committer, i: int) -> None:
-        await committer.put(f"k{i}", Generation(str(i)))
-        assert store.generation(f"k{i}") == Generation(str(i))
-
-    async def all_of_them(store: Store) -> None:
-        committer = Committer(store)
-        await asyncio.gather(*(worker(store, committer, i) for i in range(50)))
-
-    with Store.write(tmp_path) as store:
-        asyncio.run(all_of_them(store))
-        assert len(store.answered()) == 50
 
 
 def test_a_full_disk_is_one_sentence_and_loses_nothing(tmp_path: Path) -> None:

@@ -39,18 +39,19 @@ def test_variables_come_from_the_environment_and_must_be_set(
     assert load(str(path)).about == "now here"
 
 
-def test_a_secret_is_nowhere_in_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("option", ["api_key", "openai_api_key", "hf_token", "client_secret"])
+def test_a_secret_is_nowhere_in_the_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, option: str
+) -> None:
     monkeypatch.setenv("HARNESS_TEST_KEY", "sk-very-secret")
-    model = {"name": "m", "backend": "./keyed.py:Keyed", "api_key": "${HARNESS_TEST_KEY}"}
-    code = (tmp_path / "x").with_name("keyed.py")
+    model = {"name": "m", "backend": "./keyed.py:Keyed", option: "${HARNESS_TEST_KEY}"}
     path = write(tmp_path, changed(models=[model]))
-    code.write_text(
-        "from parrot_base import *\n".replace("from parrot_base import *\n", "")
-        + "from harness.records import Capabilities, Generation\n"
+    (tmp_path / "keyed.py").write_text(
+        "from harness.records import Capabilities, Generation\n"
         "class Keyed:\n"
         "    capabilities = Capabilities()\n"
-        "    def __init__(self, model, api_key):\n"
-        "        assert api_key == 'sk-very-secret'\n"
+        f"    def __init__(self, model, {option}):\n"
+        f"        assert {option} == 'sk-very-secret'\n"
         "    async def generate(self, request):\n"
         "        return Generation('fine')\n"
     )
@@ -89,6 +90,24 @@ def test_what_is_wrong_in_a_suite_is_said_before_anything_is_sent(
         run(load(str(path), settings), out=tmp_path / "run")
     assert said in str(error.value)
     assert not (tmp_path / "run" / "run.sqlite").exists()
+
+
+def test_set_reaches_into_lists_by_number_and_by_name(tmp_path: Path) -> None:
+    path = str(write(tmp_path, changed(models=[{"name": "m", "backend": "openai", "model": "x"}])))
+    for step in ("0", "m"):
+        suite = load(path, [f"models.{step}.model=y", "report.samples=3"])
+        assert (suite.models[0].model, suite.report_samples) == ("y", 3)
+    replaced = load(path, ["models.m={name: other, backend: openai, model: z}"])
+    assert [model.name for model in replaced.models if not model.control] == ["other"]
+    for wrong in ("models.n.model=y", "models.7=y", "name.x=y"):
+        with pytest.raises(HarnessError, match="is no place in the suite"):
+            load(path, [wrong])
+
+
+def test_files_of_a_model_lie_beside_the_suite(tmp_path: Path) -> None:
+    model = {"name": "m", "backend": "openai", "model": "x", "ca_bundle": "ca.pem"}
+    suite = load(str(write(tmp_path, changed(models=[model]))))
+    assert suite.models[0].options["ca_bundle"] == str(tmp_path / "ca.pem")
 
 
 def test_without_a_classifier_only_the_arm_none_is_possible(tmp_path: Path) -> None:

@@ -16,8 +16,9 @@ import numpy as np
 
 from harness.octa.findings import Findings, write
 from harness.octa.pathology import LABELS
-from harness.prompts import Family, Variant, render
+from harness.prompts import Family, Variant
 from harness.records import Media, Message, Part
+from harness.templates import render
 
 ARM_SHARES = (0.4, 0.35, 0.25)
 """Shares of prompts that tell the right label, a wrong one, and none."""

@@ -14,9 +14,10 @@ from harness.identity import draw
 from harness.language_models.corpus import without_pictures
 from harness.octa.findings import parse
 from harness.octa.pathology import LABELS, LESIONS
-from harness.prompts import Family, render
+from harness.prompts import Family
 from harness.records import Cell, Generation, Request, Sample, Sampling, Subject
 from harness.results import Estimate
+from harness.templates import render
 
 UNSEEN_SEED = 4001
 """Seed of the images for evaluation; training draws its own from other seeds."""

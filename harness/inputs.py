@@ -1,0 +1,118 @@
+"""What a plan is made from: the source's samples, classified, with all labels mapped to gold's.
+
+Whatever is wrong with samples, labels and predictions shows here, before a prompt is rendered.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from harness.gold import Gold
+from harness.records import HarnessError, Prediction, Sample
+from harness.suite import Suite
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What a plan is made from: samples with mapped labels, predictions, gold by family."""
+
+    samples: tuple[Sample, ...]
+    predictions: Mapping[str, Prediction]
+    classes: tuple[str, ...]
+    gold: Mapping[str, Gold]
+    baselines: Mapping[str, Mapping[str, Prediction]] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()  # what the classifier says of its predictions
+    cluster_name: str = "cluster"  # what the source's clusters are: forests, documents, patients
+
+
+def prepare(suite: Suite) -> Inputs:
+    """Reads the samples, classifies them, and maps all labels to gold's.
+
+    Raises `HarnessError` for duplicate ids and for labels outside the class list.
+    """
+    source = suite.source.create("sources", suite.folder)
+    samples = [replace(sample, label=_mapped(suite, sample.label)) for sample in source.samples()]
+    if not samples:
+        raise HarnessError(f"the source '{suite.source.kind}' gave no samples")
+    _refuse_duplicates(samples)
+    predictions: dict[str, Prediction] = {}
+    classes: tuple[str, ...] = ()
+    baselines: dict[str, dict[str, Prediction]] = {}
+    notes: tuple[str, ...] = ()
+    if suite.classifier is not None:
+        classes, predictions, notes = _classify(suite, suite.classifier, samples)
+        for name, part in suite.classifier_baselines.items():
+            baselines[name] = _classify(suite, part, samples)[1]
+    own = list(source.gold()) if hasattr(source, "gold") else []
+    gold = {}
+    for spec in suite.families:
+        mine = [record for record in own if record.aspect in spec.aspects]
+        gold[spec.family.name] = Gold.of([*spec.gold.records, *mine]) if mine else spec.gold
+    cluster_name = getattr(source, "cluster_name", "cluster")
+    return Inputs(tuple(samples), predictions, classes, gold, baselines, notes, cluster_name)
+
+
+def limit(inputs: Inputs, count: int | None) -> Inputs:
+    """The first `count` samples, taken in turn from each label so that all labels occur."""
+    if count is None or count >= len(inputs.samples):
+        return inputs
+    queues: dict[str | None, list[Sample]] = {}
+    for sample in inputs.samples:
+        queues.setdefault(sample.label, []).append(sample)
+    chosen: set[str] = set()
+    while len(chosen) < count:
+        for queue in queues.values():
+            if queue and len(chosen) < count:
+                chosen.add(queue.pop(0).id)
+
+    def kept(predictions: Mapping[str, Prediction]) -> dict[str, Prediction]:
+        return {sample: p for sample, p in predictions.items() if sample in chosen}
+
+    return replace(
+        inputs,
+        samples=tuple(s for s in inputs.samples if s.id in chosen),
+        predictions=kept(inputs.predictions),
+        baselines={name: kept(found) for name, found in inputs.baselines.items()},
+    )
+
+
+def _mapped(suite: Suite, label: str | None) -> str | None:
+    return None if label is None else suite.label_map.get(label, label)
+
+
+def _refuse_duplicates(samples: Sequence[Sample]) -> None:
+    counts = Counter(sample.id for sample in samples)
+    double = [sample_id for sample_id, count in counts.items() if count > 1]
+    if double:
+        raise HarnessError(f"the sample id '{double[0]}' stands {counts[double[0]]} times")
+
+
+def _classify(
+    suite: Suite, part: Any, samples: Sequence[Sample]
+) -> tuple[tuple[str, ...], dict[str, Prediction], tuple[str, ...]]:
+    classifier = part.create("classifiers", suite.folder)
+    predictions = classifier.predict(samples)
+    classes = [str(_mapped(suite, name)) for name in classifier.classes]
+    doubled = [name for name, count in Counter(classes).items() if count > 1]
+    if doubled:
+        raise HarnessError(f"label_map: two classes of the classifier become '{doubled[0]}'")
+    mapped = {}
+    for sample, prediction in zip(samples, predictions, strict=True):
+        if prediction.label is not None and prediction.label not in classifier.classes:
+            raise HarnessError(
+                f"classifier '{part.kind}': sample '{sample.id}' is given the label "
+                f"'{prediction.label}', which is none of its classes "
+                f"{', '.join(classifier.classes)}"
+            )
+        mapped[sample.id] = replace(
+            prediction,
+            sample=sample.id,
+            label=_mapped(suite, prediction.label),
+            probabilities={
+                str(_mapped(suite, name)): value for name, value in prediction.probabilities.items()
+            },
+        )
+    return tuple(classes), mapped, tuple(getattr(classifier, "notes", ()))
