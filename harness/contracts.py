@@ -78,6 +78,8 @@ class Backend(Protocol):
     - `start()` and `stop()` coroutines around generation; `health()`, a coroutine that says before
       anything is sent why the model cannot be reached, or `None`.
     - `log_folder: Path`: set to the run's folder before `start`, for whoever keeps a log.
+    - `place: str`: the server that answers. Models of different places are asked at the same time,
+      those of one place, and all without, one after another.
     - `extras: Mapping`: what is wanted beyond the text; part of the request.
     - `batches(requests) -> list of lists` and `generate_batch(requests) -> generations`, for models
       in process: batches are made from the plan and a batch is always run whole.

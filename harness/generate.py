@@ -199,11 +199,18 @@ async def _ask_all(
             on_answer(key, answer)
 
     count = min(backend.capabilities.concurrency, len(missing))
+    async with tasks() as group:
+        for _ in range(count):
+            group.create_task(work())
+
+
+@contextlib.asynccontextmanager
+async def tasks() -> AsyncIterator[asyncio.TaskGroup]:
+    """A group of tasks of which the first failure is raised as it is: one sentence is enough."""
     try:
         async with asyncio.TaskGroup() as group:
-            for _ in range(count):
-                group.create_task(work())
-    except BaseExceptionGroup as failures:  # a full disk, say: one sentence is enough
+            yield group
+    except BaseExceptionGroup as failures:
         raise failures.exceptions[0] from failures
 
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from harness.generate import Budget, check_servers, generate
+from harness.generate import Budget, check_servers, generate, tasks
 from harness.inputs import Inputs, limit, prepare
 from harness.manifest import Manifest
 from harness.outcomes import cell_outcome
@@ -22,7 +22,7 @@ from harness.plan import Plan, PlannedCell, make_plan
 from harness.records import UNSCORABLE, Generation, HarnessError
 from harness.scoring import Run, make_scorers, score, version
 from harness.store import Store
-from harness.suite import Suite
+from harness.suite import ModelSpec, Suite
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -235,10 +235,19 @@ async def _generate_all(
     def on_answer(_: str, generation: Generation) -> None:
         progress.answer(cell_outcome(generation, None))
 
-    for spec in suite.models:
-        mine = by_model.get(spec.name, [])
-        if mine:
+    async def ask_in_turn(specs: Sequence[ModelSpec]) -> None:
+        for spec in specs:
+            mine = by_model[spec.name]
             await generate(suite, plan, store, spec, mine, budget, on_answer, fresh=fresh)
+
+    places: dict[str | None, list[ModelSpec]] = {}
+    for spec in suite.models:
+        if spec.name in by_model:
+            place = getattr(plan.backends[spec.name], "place", None)
+            places.setdefault(place, []).append(spec)
+    async with tasks() as group:
+        for specs in places.values():
+            group.create_task(ask_in_turn(specs))
     if not budget.left():
         progress.note("the limit of time or cost is reached; the same command continues")
 

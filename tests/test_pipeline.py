@@ -221,6 +221,57 @@ def test_a_backend_that_raises_costs_its_cells_and_not_the_run(tmp_path: Path) -
     assert set(table["error"]) == {"KeyError: 'x'"}
 
 
+MEETING = '''
+import asyncio
+from harness.records import Capabilities, Generation
+
+busy, met = set(), set()
+
+class Meeting:
+    """Answers when a model of another place is being asked too, or 10 seconds are over."""
+
+    capabilities = Capabilities(concurrency=1)
+
+    def __init__(self, model, place=None):
+        self.model = model
+        if place:
+            self.place = place
+
+    async def generate(self, request):
+        busy.add(self.model)
+        for _ in range(1000):
+            if self.model in met or len(busy) > 1:
+                break
+            await asyncio.sleep(0.01)
+        met.update(busy)
+        alone = "alone" if busy == {self.model} else "together"
+        await asyncio.sleep(0.02)
+        busy.discard(self.model)
+        return Generation(alone)
+'''
+
+
+@pytest.mark.parametrize(
+    ("places", "seen"), [(("a", "b"), "together"), (("a", "a"), "alone"), ((None, None), "alone")]
+)
+def test_models_of_different_places_are_asked_at_the_same_time(
+    tmp_path: Path, places: tuple[str | None, str | None], seen: str
+) -> None:
+    models = [
+        {"name": name, "backend": "./meeting.py:Meeting"} | ({"place": place} if place else {})
+        for name, place in zip("mn", places, strict=True)
+    ]
+    code = MEETING if seen == "together" else MEETING.replace("range(1000)", "range(5)")
+    path = write(
+        tmp_path,
+        changed(models=models, scorers=["label"], controls="none", arms=["predicted"]),
+        **{"meeting.py": code},
+    )
+    harness.run(path, out=tmp_path / "run", samples=1)
+    first = cells(tmp_path / "run").groupby("model")["text"].first()
+    assert set(first) == {seen}
+
+
 def test_a_server_that_is_not_there_is_said_before_anything_is_sent(tmp_path: Path) -> None:
     model = {"name": "m", "backend": "openai", "model": "x", "base_url": "http://127.0.0.1:9/v1"}
     with pytest.raises(InfrastructureError, match=r"model 'm': .*127\.0\.0\.1:9"):
