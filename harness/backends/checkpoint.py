@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache, cached_property
 from importlib import resources
@@ -18,6 +20,7 @@ from harness.identity import digest
 from harness.records import HarnessError
 
 BUILTIN = "builtin:"
+_GENERATION = "generation_config.json"
 _SINGLE, _INDEX = "model.safetensors", "model.safetensors.index.json"
 _UNSAFE = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl", "*.h5", "*.msgpack")
 # All that a tokenizer, processor or template may be made of; cards and training logs are left out.
@@ -67,12 +70,20 @@ class Checkpoint:
 
     @cached_property
     def config(self) -> Any:
-        """The configuration as transformers reads it."""
+        """The configuration as transformers reads it; code that comes with it is never run."""
         from transformers import AutoConfig
 
         try:
-            return AutoConfig.from_pretrained(self.folder, local_files_only=True)
+            with quiet():
+                # Asked for code of the checkpoint's own, transformers would wait for an answer.
+                return AutoConfig.from_pretrained(
+                    self.folder, local_files_only=True, trust_remote_code=False
+                )
         except Exception as error:
+            if "trust_remote_code" in str(error):
+                raise HarnessError(
+                    f"model '{self.model}' needs code of its own, which is never run here"
+                ) from error
             raise HarnessError(
                 f"the configuration of model '{self.model}' cannot be read: {said(error)}"
             ) from error
@@ -88,13 +99,13 @@ class Checkpoint:
         Raises `HarnessError` where it cannot be loaded or has no chat template.
         """
         from transformers import AutoProcessor, AutoTokenizer
-        from transformers.utils import logging
 
-        quiet: Any = logging
-        quiet.disable_progress_bar()
         auto: Any = AutoProcessor if self.multimodal else AutoTokenizer
         try:
-            processor = auto.from_pretrained(self.folder, local_files_only=True)
+            with quiet():
+                processor = auto.from_pretrained(
+                    self.folder, local_files_only=True, trust_remote_code=False
+                )
         except Exception as error:  # a missing file, a missing package, a format unknown to it
             raise HarnessError(
                 f"the tokenizer or processor of model '{self.model}' cannot be loaded: "
@@ -124,13 +135,15 @@ class Checkpoint:
 
         auto: Any = AutoModelForImageTextToText if self.multimodal else AutoModelForCausalLM
         try:
-            network, loading = auto.from_pretrained(
-                self.folder,
-                dtype=getattr(torch, dtype),
-                use_safetensors=True,
-                local_files_only=True,
-                output_loading_info=True,
-            )
+            with quiet():
+                network, loading = auto.from_pretrained(
+                    self.folder,
+                    dtype=getattr(torch, dtype),
+                    use_safetensors=True,
+                    local_files_only=True,
+                    trust_remote_code=False,
+                    output_loading_info=True,
+                )
         except Exception as error:  # a cut-off file, an unknown architecture, a wrong shape
             raise HarnessError(f"model '{self.model}' cannot be loaded: {said(error)}") from error
         lacking = sorted(loading["missing_keys"]) + sorted(
@@ -146,13 +159,21 @@ class Checkpoint:
         return network.eval()
 
     def defaults(self, tokenizer: Any) -> Defaults:
-        """The generation settings that come with the weights; greedy where they do not sample."""
+        """The generation settings that come with the weights; greedy where they do not sample.
+
+        Raises `HarnessError` where their file cannot be read.
+        """
         from transformers import GenerationConfig
 
         try:
-            own = GenerationConfig.from_pretrained(self.folder, local_files_only=True)
-        except OSError:  # no such file: the configuration has what there is
-            own = GenerationConfig.from_model_config(self.config)
+            if (self.folder / _GENERATION).is_file():
+                own = GenerationConfig.from_pretrained(self.folder, local_files_only=True)
+            else:  # the configuration has what there is
+                own = GenerationConfig.from_model_config(self.config)
+        except Exception as error:
+            raise HarnessError(
+                f"the generation settings of model '{self.model}' cannot be read: {said(error)}"
+            ) from error
         ends = own.eos_token_id if own.eos_token_id is not None else tokenizer.eos_token_id
         drawn = bool(own.do_sample)
         return Defaults(
@@ -164,21 +185,24 @@ class Checkpoint:
         )
 
 
-def find(model: str, commit: str | None = None) -> Checkpoint:
+def find(model: str, revision: str | None = None) -> Checkpoint:
     """The checkpoint that `model` names: a folder, `builtin:NAME`, or a name on the hub.
 
-    Files from the hub are fetched at `commit` (a branch, tag or commit) and kept in its cache.
-    Raises `HarnessError` where there is none, where its weights are not safetensors, or where a
-    file is missing.
+    Files from the hub are fetched at `revision` (a branch, tag or commit) and kept in its cache.
+    Raises `HarnessError` where there is none, where its weights are not safetensors, where a file
+    is missing, and for a revision of what is not on the hub.
     """
+    here = Path(model).expanduser()
+    if revision is not None and (model.startswith(BUILTIN) or here.is_dir()):
+        raise HarnessError(f"model '{model}' is not on the hub, so it has no revision to name")
     if model.startswith(BUILTIN):
         folder, name = _builtin(model), model
-    elif Path(model).expanduser().is_dir():
-        folder, name = Path(model).expanduser(), "local"
+    elif here.is_dir():
+        folder, name = here, "local"
     elif model.startswith((".", "/", "~")) or model.count("/") > 1:
         raise HarnessError(f"there is no model folder {model}")
     else:
-        folder, name = _from_hub(model, commit), model
+        folder, name = _from_hub(model, revision), model
     config = _json(folder / "config.json", model)
     return Checkpoint(
         folder=folder,
@@ -187,6 +211,45 @@ def find(model: str, commit: str | None = None) -> Checkpoint:
         multimodal="vision_config" in config,
         weights=_weights(folder, model),
     )
+
+
+def pick_device(where: str, device: str) -> Any:
+    """The torch device of this name. Raises `HarnessError` where it cannot be used."""
+    import torch
+
+    try:
+        picked = torch.device(device)
+        torch.empty(0, device=picked)
+    except (RuntimeError, AssertionError, TypeError) as error:
+        raise HarnessError(
+            f"{where}: the device '{device}' cannot be used: {said(error)}"
+        ) from error
+    return picked
+
+
+def move(network: Any, device: Any, where: str) -> Any:
+    """The network on the device. Raises `HarnessError` where there is too little memory."""
+    try:
+        return network.to(device)
+    except RuntimeError as error:
+        raise HarnessError(f"{where} cannot be put on {device}: {said(error)}") from error
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """No bars and no reports of transformers for the block; what matters is raised or noted."""
+    from transformers.utils import logging
+
+    hidden: Any = logging
+    verbosity, bars = hidden.get_verbosity(), hidden.is_progress_bar_enabled()
+    hidden.set_verbosity(hidden.CRITICAL)
+    hidden.disable_progress_bar()
+    try:
+        yield
+    finally:
+        hidden.set_verbosity(verbosity)
+        if bars:
+            hidden.enable_progress_bar()
 
 
 def said(error: Exception) -> str:
@@ -198,7 +261,7 @@ def said(error: Exception) -> str:
 def builtin_names() -> list[str]:
     """The names of the language models that come with the harness."""
     assets = Path(str(resources.files("harness").joinpath("assets")))
-    return sorted(path.parent.name for path in assets.glob("*/generation_config.json"))
+    return sorted(path.parent.name for path in assets.glob(f"*/{_GENERATION}"))
 
 
 def _builtin(model: str) -> Path:
@@ -209,11 +272,11 @@ def _builtin(model: str) -> Path:
     return Path(str(resources.files("harness").joinpath("assets", name)))
 
 
-def _from_hub(model: str, commit: str | None) -> Path:
+def _from_hub(model: str, revision: str | None) -> Path:
     from huggingface_hub import snapshot_download
 
     try:
-        return Path(snapshot_download(model, revision=commit, allow_patterns=list(_FROM_HUB)))
+        return Path(snapshot_download(model, revision=revision, allow_patterns=list(_FROM_HUB)))
     except Exception as error:  # the hub client has a dozen kinds, and none concerns us
         raise HarnessError(
             f"the model '{model}' is no folder here and cannot be had from the hub: {said(error)}"
@@ -222,8 +285,10 @@ def _from_hub(model: str, commit: str | None) -> Path:
 
 def _weights(folder: Path, model: str) -> tuple[Path, ...]:
     if (folder / _INDEX).is_file():
-        index = _json(folder / _INDEX, model).get("weight_map", {})
-        shards = tuple(folder / name for name in sorted(set(index.values())))
+        index = _json(folder / _INDEX, model).get("weight_map")
+        if not isinstance(index, dict) or not index:
+            raise HarnessError(f"{_INDEX} of model '{model}' names no weights files")
+        shards = tuple(folder / str(name) for name in sorted(set(index.values())))
     else:
         shards = (folder / _SINGLE,)
     missing = [path.name for path in shards if not path.is_file()]

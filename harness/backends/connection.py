@@ -6,6 +6,7 @@ What a person reads of a failure is one sentence, with every secret struck out.
 from __future__ import annotations
 
 import asyncio
+import base64
 import errno
 import math
 import os
@@ -20,7 +21,7 @@ from pathlib import Path
 import aiohttp
 from yarl import URL
 
-from harness.backends.answers import error_message
+from harness.backends.replies import error_message
 from harness.records import HarnessError
 
 
@@ -68,7 +69,8 @@ class Server:
         sent = {str(name): str(value).strip() for name, value in headers.items()}
         sent["Content-Type"] = "application/json"
         key = "" if api_key is None else str(api_key).strip()
-        if key and not any(name.lower() == "authorization" for name in sent):
+        authorised = any(name.lower() == "authorization" for name in sent)
+        if key and not authorised:
             sent["Authorization"] = f"Bearer {key}"
         if any(ord(letter) < 32 or ord(letter) > 126 for text in sent.values() for letter in text):
             raise HarnessError("backend 'openai': api_key and headers take printable ASCII only")
@@ -76,10 +78,11 @@ class Server:
         if proxy:
             through, more = _address("proxy", proxy)
             secrets = (*secrets, *more)
-        if url.user is not None and "Authorization" in sent:
+        if key or authorised:
             url = url.with_user(None)  # a header and a user in the URL contradict each other
         # Shorter values are switches and placeholders; hiding those would garble errors.
         values = [value for name, value in sent.items() if name != "Content-Type"]
+        values += [value.partition(" ")[2] for value in values]  # the key without its scheme
         hidden = {value for value in values if len(value) >= 8}
         hidden |= {secret for secret in (key, *secrets) if len(secret) >= 4}
         secrets = tuple(sorted(hidden, key=len, reverse=True))
@@ -145,7 +148,7 @@ class Server:
 
 
 def _address(name: str, text: str) -> tuple[URL, tuple[str, ...]]:
-    """A URL and what of it is secret: its password and the values of its query."""
+    """A URL and what of it is secret: its password, also as it is sent, and long query values."""
     try:
         url = URL(text.strip())
         host = url.host
@@ -153,8 +156,12 @@ def _address(name: str, text: str) -> tuple[URL, tuple[str, ...]]:
         host = None
     if host is None or url.scheme not in ("http", "https"):
         raise HarnessError(f"backend 'openai': {name} is no http(s) address")
-    keys = (value for value in url.query.values() if len(value) > 15)
-    return url, (url.password or "", url.raw_password or "", *keys)
+    keys = [value for value in url.query.values() if len(value) > 15]
+    if url.user or url.password:
+        sent = f"{url.user or ''}:{url.password or ''}".encode("latin-1", "replace")
+        # A user without a password is a key.
+        keys += [base64.b64encode(sent).decode("ascii"), url.password or str(url.user)]
+    return url, (url.raw_password or "", *keys)
 
 
 def _shown(url: URL) -> str:

@@ -34,7 +34,7 @@ class Drawing(LogitsProcessor):
 
     `prompts` are the rows' tokens without padding, which a repetition penalty looks at. The drawn
     tokens' log-probabilities under the model itself, before temperature and cuts, are kept in
-    `logprobs`, one list a row.
+    `logprobs`, one list a row; NaN stands where the model's scores were no numbers.
     """
 
     def __init__(self, rows: Sequence[Row], prompts: Sequence[Sequence[int]]) -> None:

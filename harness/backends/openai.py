@@ -21,15 +21,16 @@ from typing import Any
 
 import aiohttp
 
-from harness.backends.answers import (
+from harness import fields
+from harness.backends.answers import well_formed
+from harness.backends.connection import Pool, Server, retry_after
+from harness.backends.replies import (
     error_message,
     read_failure,
     read_reply,
     refused_parameter,
     true_status,
-    well_formed,
 )
-from harness.backends.connection import Pool, Server, retry_after
 from harness.identity import draw
 from harness.records import Capabilities, Generation, HarnessError, Message, Request
 
@@ -39,6 +40,8 @@ _LONGEST_RETRY_AFTER = 300.0  # a server that asks for more is not waited for
 _HEALTH_TIMEOUT = 10.0
 _EXTRAS = ("logprobs", "token_ids")
 _LIMITS = ("max_completion_tokens", "max_tokens")
+# What a request, its identity or the reading of its answer already settle.
+_SETTLED = ("messages", "model", "n", "seed", "stream", *_LIMITS)
 _TRY_AGAIN = (408, 409, 429)
 
 
@@ -55,12 +58,15 @@ class OpenAI:
     - `images`, `system_role`, `temperature`, `seed`: what the model takes; without a system role
       the system text is put before the first user message
     - `max_tokens_field`: the name of the limit; the other one is tried where it is refused
-    - `chat_template_kwargs`, `extra_body`: sent as they are, and part of the request's identity
+    - `chat_template_kwargs`, `extra_body`: sent as they are, and part of the request's identity;
+      the latter holds nothing that the harness sets
     - `extras`: what is wanted beyond the text: `logprobs: k` (0 to 20), `token_ids: true` (vLLM)
     - `revision`: of the weights served, if you know it
 
     Raises `HarnessError` for a field that cannot be right.
     """
+
+    _where = "backend 'openai'"
 
     def __init__(
         self,
@@ -83,40 +89,24 @@ class OpenAI:
         extras: Mapping[str, Any] | None = None,
         revision: str | None = None,
     ) -> None:
-        for name, value, lowest in (
-            ("timeout", timeout, 1e-3),
-            ("max_retries", max_retries, 0),
-            ("concurrency", concurrency, 1),
-        ):
-            whole = isinstance(value, int) or name == "timeout"
-            if not isinstance(value, int | float) or not whole or value < lowest:
-                raise HarnessError(
-                    f"backend 'openai': {name} is a {'' if name == 'timeout' else 'whole '}number "
-                    f"of at least {lowest:g}, not {value!r}"
-                )
-        for name, switch in (
-            ("images", images),
-            ("system_role", system_role),
-            ("temperature", temperature),
-            ("seed", seed),
-        ):
-            if not isinstance(switch, bool):
-                raise HarnessError(f"backend 'openai': {name} is true or false, not {switch!r}")
-        for name, mapping in (
-            ("headers", headers),
-            ("chat_template_kwargs", chat_template_kwargs),
-            ("extra_body", extra_body),
-            ("extras", extras),
-        ):
-            if mapping is not None and not isinstance(mapping, Mapping):
-                raise HarnessError(f"backend 'openai': {name} is a mapping of names to values")
-        if max_tokens_field not in _LIMITS:
-            raise HarnessError(f"backend 'openai': max_tokens_field is one of {', '.join(_LIMITS)}")
-        unknown = sorted(set(extras or ()) - set(_EXTRAS))
-        if unknown:
+        fields.seconds(self._where, timeout=timeout)
+        fields.whole(self._where, 0, max_retries=max_retries)
+        fields.whole(self._where, 1, concurrency=concurrency)
+        fields.switches(
+            self._where, images=images, system_role=system_role, temperature=temperature, seed=seed
+        )
+        fields.mappings(
+            self._where,
+            headers=headers,
+            chat_template_kwargs=chat_template_kwargs,
+            extra_body=extra_body,
+        )
+        fields.one_of(self._where, _LIMITS, max_tokens_field=max_tokens_field)
+        fields.extras(self._where, extras, _EXTRAS)
+        settled = next((name for name in _SETTLED if name in (extra_body or ())), None)
+        if settled is not None:
             raise HarnessError(
-                f"backend 'openai': there is no extra '{unknown[0]}'; extras are "
-                f"{', '.join(_EXTRAS)}"
+                f"{self._where}: extra_body may not hold '{settled}', which the harness sets"
             )
         self.model = model
         self.revision = revision
@@ -140,6 +130,7 @@ class OpenAI:
         if not temperature:
             self.extras["temperature"] = False
         self._server = Server.at(base_url, api_key, headers or {}, ca_bundle, proxy)
+        self.place: str | None = self._server.shown
         self._timeout = timeout
         self._max_retries = max_retries
         self._limits = (max_tokens_field, *(name for name in _LIMITS if name != max_tokens_field))
@@ -195,9 +186,12 @@ class OpenAI:
                 said = self._server.hide(str(error))
                 return Generation(outcome="server", error=f"the request cannot be made: {said}")
         notes = [self._note(name) for name in sorted(wanted & self._refused)]
-        limit = request.sampling.max_tokens
-        if (answer.completion_tokens or 0) > limit:
+        count, limit = answer.completion_tokens, request.sampling.max_tokens
+        if count is not None and count > limit:
             notes.append("the server went past the limit of tokens; set max_tokens_field")
+        if count is not None and count < limit and answer.outcome == "truncated":
+            # A server may lower the limit, to its own or to the positions left, and not say so.
+            notes.append(f"the server cut the answer off after {count} of {limit} tokens")
         return replace(answer, notes=tuple(notes))
 
     # --- the request ----------------------------------------------------------------------
@@ -322,9 +316,8 @@ class OpenAI:
             else:
                 status = true_status(status, reply)
                 if status < 300:
-                    answer = read_reply(reply)
-                    seconds = time.perf_counter() - started
-                    return None, self._without_secrets(replace(answer, seconds=seconds))
+                    answer = replace(read_reply(reply), seconds=time.perf_counter() - started)
+                    return None, self._without_secrets(answer) if answer.error else answer
                 refused = refused_parameter(status, reply, sent)
                 if refused is not None:
                     return refused, Generation()
@@ -343,7 +336,9 @@ class OpenAI:
         return None, self._without_secrets(answer)
 
     def _without_secrets(self, answer: Generation) -> Generation:
-        return replace(answer, error=self._server.hide(answer.error)) if answer.error else answer
+        """A failure in a server's words, which may repeat a key; a filter's are the text."""
+        error = None if answer.error is None else self._server.hide(answer.error)
+        return replace(answer, text=self._server.hide(answer.text), error=error)
 
     def _note(self, name: str) -> str:
         if name == "system":

@@ -9,21 +9,24 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from harness import fields
 from harness.backends.answers import clean, split_reasoning
 from harness.backends.chat import Chat, media_of
-from harness.backends.checkpoint import Defaults, find, said
+from harness.backends.checkpoint import find, move, pick_device, said
 from harness.identity import digest
-from harness.records import Capabilities, Generation, HarnessError, Outcome, Request
+from harness.records import Capabilities, Generation, Outcome, Request
 
 if TYPE_CHECKING:
     from harness.backends.decoding import Row
 
+_WHERE = "backend 'transformers'"
 _DTYPES = ("float32", "bfloat16", "float16")
 _EXTRAS = ("logprobs",)
 
@@ -44,7 +47,7 @@ class Transformers:
     - `dtype`: `float32`, `bfloat16` or `float16`; float32 on a CPU, else the checkpoint's own
     - `batch_tokens`: most tokens in a batch, padding and answers counted
     - `threads`: CPU threads of torch while it runs; torch's own number unless given
-    - `commit`: branch, tag or commit of a hub model
+    - `revision`: branch, tag or commit of a hub model
     - `chat_template_kwargs`: given to the chat template, and part of the request's identity
     - `extras`: what is wanted beyond the text: `logprobs: 0` keeps the drawn tokens'
 
@@ -61,27 +64,19 @@ class Transformers:
         dtype: str | None = None,
         batch_tokens: int = 16_384,
         threads: int | None = None,
-        commit: str | None = None,
+        revision: str | None = None,
         chat_template_kwargs: Mapping[str, Any] | None = None,
         extras: Mapping[str, Any] | None = None,
     ) -> None:
-        for name, value in (("batch_tokens", batch_tokens), ("threads", threads)):
-            if value is not None and (isinstance(value, bool) or not _positive(value)):
-                raise HarnessError(
-                    f"backend 'transformers': {name} is a whole number of at least 1, not {value!r}"
-                )
-        if dtype is not None and dtype not in _DTYPES:
-            raise HarnessError(
-                f"backend 'transformers': dtype is one of {', '.join(_DTYPES)}, not {dtype!r}"
-            )
-        unknown = sorted(set(extras or ()) - set(_EXTRAS))
-        if unknown:
-            raise HarnessError(
-                f"backend 'transformers': there is no extra '{unknown[0]}'; there is "
-                f"{', '.join(_EXTRAS)}"
-            )
+        fields.whole(_WHERE, 1, batch_tokens=batch_tokens)
+        if threads is not None:
+            fields.whole(_WHERE, 1, threads=threads)
+        if dtype is not None:
+            fields.one_of(_WHERE, _DTYPES, dtype=dtype)
+        fields.mappings(_WHERE, chat_template_kwargs=chat_template_kwargs)
+        fields.extras(_WHERE, extras, _EXTRAS)
         self.model = model
-        self._checkpoint = find(model, commit)
+        self._checkpoint = find(model, revision)
         self.model_id = self._checkpoint.name
         self._batch_tokens, self._threads = batch_tokens, threads
         self._template_kwargs = dict(chat_template_kwargs or {})
@@ -91,7 +86,8 @@ class Transformers:
             model,
             self._template_kwargs,
         )
-        self._device = self._pick_device(device)
+        self._defaults = self._checkpoint.defaults(self._chat.tokenizer)
+        self._device = pick_device(_WHERE, device or _own_device())
         self._dtype = dtype or ("float32" if self._device.type == "cpu" else self._own_dtype())
         self.capabilities = Capabilities(
             seed=True,
@@ -222,7 +218,7 @@ class Transformers:
                     logits_processor=[drawing],
                     stopping_criteria=[stopping],
                 )
-            except (RuntimeError, ValueError, IndexError) as error:
+            except Exception as error:  # no memory, an id without an embedding, a fault of its own
                 hint = "; lower batch_tokens" if "out of memory" in str(error) else ""
                 failed = Generation(
                     outcome="server", error=f"the model failed: {said(error)}{hint}"
@@ -246,6 +242,9 @@ class Transformers:
     ) -> Generation:
         from harness.backends.decoding import cut
 
+        if any(math.isnan(logprob) for logprob in logprobs[: len(tokens)]):
+            strange = "the model's scores are no numbers; a dtype of float32 may help"
+            return Generation(outcome="server", error=strange)
         whole = bool(tokens) and tokens[-1] in self._defaults.ends
         text = self._chat.decode(tokens[:-1] if whole else tokens)
         before = cut(text, row.stop)
@@ -301,32 +300,18 @@ class Transformers:
         with self._lock:
             if self._loaded is None:
                 network = self._checkpoint.load_network(self._dtype)
-                self._loaded = network.to(self._device)
+                self._loaded = move(network, self._device, f"model '{self.model}'")
             return self._loaded
-
-    @cached_property
-    def _defaults(self) -> Defaults:
-        return self._checkpoint.defaults(self._chat.tokenizer)
 
     def _own_dtype(self) -> str:
         name = str(getattr(self._checkpoint.config, "dtype", None)).removeprefix("torch.")
         return name if name in _DTYPES else "float32"
 
-    def _pick_device(self, device: str | None) -> Any:
-        import torch
 
-        try:
-            picked = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-            torch.empty(0, device=picked)
-        except (RuntimeError, AssertionError) as error:
-            raise HarnessError(
-                f"backend 'transformers': the device '{device}' cannot be used: {said(error)}"
-            ) from error
-        return picked
+def _own_device() -> str:
+    import torch
 
-
-def _positive(value: object) -> bool:
-    return isinstance(value, int) and value >= 1
+    return "cuda" if torch.cuda.is_available() else "cpu"
 
 
 def _refused(outcome: Outcome, error: str) -> _Prompt:

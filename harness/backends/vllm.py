@@ -12,33 +12,28 @@ import json
 import os
 import re
 import secrets
-import shlex
 import shutil
-import socket
-import subprocess
-import sys
 import tempfile
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import aiohttp
 
+from harness import fields
 from harness.backends.checkpoint import BUILTIN, Checkpoint, find
 from harness.backends.connection import Server
 from harness.backends.openai import OpenAI
-from harness.backends.supervisor import end_group
+from harness.backends.server_process import ServerProcess, free_port
 from harness.identity import sha256
 from harness.records import Generation, HarnessError, InfrastructureError, Request
 
 _MODULE = "vllm.entrypoints.openai.api_server"
-_GRACE = 5.0  # seconds from SIGTERM to SIGKILL; chosen: a busy server needs about 2
 _PORTS = 3  # ports tried where another process takes the one that was free a moment ago
-_OURS = ("model", "model-tag", "served-model-name", "host", "port", "uds", "api-key", "config",
-         "ssl-keyfile", "ssl-certfile", "ssl-ca-certs", "root-path")  # fmt: skip
+_OURS = ("model", "model-tag", "served-model-name", "revision", "tokenizer-revision", "host",
+         "port", "uds", "api-key", "config", "ssl-keyfile", "ssl-certfile", "ssl-ca-certs",
+         "root-path")  # fmt: skip
 # Options that say how fast and with what means the server works, not what it answers. All others
 # are part of a request's identity: an option unknown to us may change every text.
 _MEANS = frozenset(
@@ -48,18 +43,9 @@ _MEANS = frozenset(
         "max-num-seqs", "max-num-batched-tokens", "max-parallel-loading-workers", "swap-space",
         "cpu-offload-gb", "enforce-eager", "download-dir", "load-format", "disable-log-stats",
         "enable-log-requests", "disable-uvicorn-access-log", "uvicorn-log-level",
-        "api-server-count", "enable-prefix-caching", "trust-remote-code", "revision",
-        "tokenizer-revision",
+        "api-server-count", "enable-prefix-caching", "trust-remote-code",
     }
 )  # fmt: skip
-
-
-# vLLM's own prefixes: "(EngineCore pid=7) ERROR 11-24 14:16:59 [core.py:12] ".
-_PREFIX = re.compile(r"^(\(\w+ pid=\d+\) )?([A-Z]+ [\d-]+ [\d:]+ \[[^\]]*\] ?)?")
-# The end of a traceback, the line under pydantic's, or what argparse says.
-_ERROR = re.compile(
-    r"(?:^|[\s(])((?:\w+\.)*\w*(?:Error|Exception): |Value error, |\w+\.py: error: )"
-)
 
 
 class VLLM(OpenAI):
@@ -73,14 +59,17 @@ class VLLM(OpenAI):
       request's identity
     - `env`: environment variables of the server, such as `CUDA_VISIBLE_DEVICES`
     - `start_timeout`: seconds until the server must be ready, loading and compiling included
-    - `commit`: branch, tag or commit of a hub model
+    - `revision`: branch, tag or commit of a hub model
     - `images`: whether the model sees; found out where the model is here
     - the others: as for `openai`
 
-    `log_folder` is where the server's log goes; a run sets it to its own folder. Raises
-    `HarnessError` for a field that cannot be right and for a local model whose files are not.
+    The attribute `revision` is the SHA-256 of a local model's files; of a hub model, whose files
+    the server alone sees, it is the option. `log_folder` is where the server's log goes; a run sets
+    it to its own folder. Raises `HarnessError` for a field that cannot be right and for a local
+    model whose files are not.
     """
 
+    _where = "backend 'vllm'"
     log_folder: Path | None = None
 
     def __init__(
@@ -90,7 +79,7 @@ class VLLM(OpenAI):
         server: Mapping[str, Any] | None = None,
         env: Mapping[str, Any] | None = None,
         start_timeout: float = 600.0,
-        commit: str | None = None,
+        revision: str | None = None,
         images: bool | None = None,
         system_role: bool = True,
         timeout: float = 600.0,
@@ -100,33 +89,26 @@ class VLLM(OpenAI):
         extra_body: Mapping[str, Any] | None = None,
         extras: Mapping[str, Any] | None = None,
     ) -> None:
-        for name, mapping in (("server", server), ("env", env)):
-            if mapping is not None and not isinstance(mapping, Mapping):
-                raise HarnessError(f"backend 'vllm': {name} is a mapping of names to values")
-        if isinstance(start_timeout, bool) or not isinstance(start_timeout, int | float):
-            raise HarnessError(
-                f"backend 'vllm': start_timeout is a number of seconds, not {start_timeout!r}"
-            )
-        self._checkpoint = _local(model)
+        fields.mappings(self._where, server=server, env=env)
+        fields.seconds(self._where, start_timeout=start_timeout)
+        self._checkpoint = _local(model, revision)
         self.model_id = self._checkpoint.name if self._checkpoint else model
         seen = self._checkpoint is not None and self._checkpoint.multimodal
-        try:
-            super().__init__(
-                # The name it is served by, and not its path, which differs between machines.
-                model=self.model_id,
-                base_url="http://127.0.0.1/v1",
-                timeout=timeout,
-                max_retries=max_retries,
-                concurrency=concurrency,
-                images=seen if images is None else images,
-                system_role=system_role,
-                chat_template_kwargs=chat_template_kwargs,
-                extra_body=extra_body,
-                extras=extras,
-            )
-        except HarnessError as error:
-            raise HarnessError(str(error).replace("'openai'", "'vllm'")) from error
-        self._commit = commit
+        super().__init__(
+            # The name it is served by, and not its path, which differs between machines.
+            model=self.model_id,
+            base_url="http://127.0.0.1/v1",
+            timeout=timeout,
+            max_retries=max_retries,
+            concurrency=concurrency,
+            images=seen if images is None else images,
+            system_role=system_role,
+            chat_template_kwargs=chat_template_kwargs,
+            extra_body=extra_body,
+            extras=extras,
+            revision=self._checkpoint.revision if self._checkpoint else revision,
+        )
+        self.place = None  # servers that a run starts share this machine: one after another
         self._options = _options(server or {})
         settings = {
             name: _without_place(value)
@@ -139,34 +121,19 @@ class VLLM(OpenAI):
         self._environment_shown = str(environment)
         self._env = {str(name): str(value) for name, value in (env or {}).items()}
         self._start_timeout = float(start_timeout)
-        self._process: subprocess.Popen[bytes] | None = None
-        self._group: int | None = None
-        self._log: Path | None = None
-        self._log_start = 0
+        self._process: ServerProcess | None = None
+        self._positions: int | None = None
         self._own_folder: Path | None = None
 
     def __repr__(self) -> str:
         return f"VLLM(model={self.model_id!r}, environment={self._environment_shown!r})"
 
-    @cached_property
-    def _hash(self) -> str | None:
-        return self._checkpoint.revision if self._checkpoint else self._commit
-
-    @property
-    def revision(self) -> str | None:
-        """SHA-256 of a local model's files; of a hub model the commit, where one is given."""
-        return self._hash
-
-    @revision.setter
-    def revision(self, _: str | None) -> None:
-        """The parent's constructor sets one; what counts is what is served."""
-
     async def health(self) -> str | None:
         """`None` where the server answers or, before `start`, where its environment is there."""
         if self._process is None:
             return self._environment_missing()
-        if self._process.poll() is not None:
-            return self._death()
+        if not self._process.alive:
+            return self._death(self._process)
         return await super().health()
 
     async def start(self) -> None:
@@ -175,24 +142,13 @@ class VLLM(OpenAI):
         Raises `InfrastructureError` where there is no environment, where the server dies (with
         the line of its log that says why), and where it is not ready in time.
         """
-        if self._process is not None and self._process.poll() is None:
-            await super().start()
-            return
-        missing = self._environment_missing()
-        if missing is not None:
-            raise InfrastructureError(missing)
-        for attempt in range(_PORTS):
-            await self._end()
-            port = _free_port()
-            self._launch(port)
-            if await self._ready(port):
-                await super().start()
-                return
-            if attempt + 1 == _PORTS or not self._port_was_taken():
-                break
-        death = self._death()
-        await self._end()
-        raise InfrastructureError(death)
+        if self._process is None or not self._process.alive:
+            missing = self._environment_missing()
+            if missing is not None:
+                raise InfrastructureError(missing)
+            await self._serve()
+        await super().start()
+        self._positions = await self._max_model_len()
 
     async def stop(self) -> None:
         """Ends the server with all its processes; harmless where none runs."""
@@ -204,20 +160,23 @@ class VLLM(OpenAI):
 
     async def generate(self, request: Request) -> Generation:
         """The answer; a failure is an outcome with an error, never an exception."""
-        if self._process is None:
+        process = self._process
+        if process is None:
             return Generation(outcome="transport", error="the vLLM server was not started")
         answer = await super().generate(request)
+        if answer.outcome in ("transport", "server") and await self._died(process):
+            return replace(answer, outcome="transport", error=self._death(process))
+        prompt, count = answer.prompt_tokens, answer.completion_tokens
         limit = request.sampling.max_tokens
-        if answer.outcome in ("transport", "server") and await self._died():
-            return replace(answer, outcome="transport", error=self._death())
-        if answer.outcome == "truncated" and (answer.completion_tokens or 0) < limit:
-            # vLLM lowers the limit to the positions that are left and does not say so.
-            said = (
-                f"the prompt is too long for the model: its {answer.prompt_tokens} tokens left "
-                f"room for {answer.completion_tokens} of {limit}; lower max_tokens or shorten it"
-            )
-            return replace(answer, outcome="too_long", error=said)
-        return answer
+        if answer.outcome != "truncated" or prompt is None or count is None or count >= limit:
+            return answer
+        if self._positions is None or prompt + count < self._positions:
+            return answer  # cut off by a limit of the server's own, which a note says
+        said = (
+            f"the prompt is too long for the model: its {prompt} tokens left room for {count} of "
+            f"{limit}; lower max_tokens or shorten it"
+        )
+        return replace(answer, outcome="too_long", error=said, notes=())
 
     # --- the process ----------------------------------------------------------------------
 
@@ -235,37 +194,44 @@ class VLLM(OpenAI):
     def _python(self) -> Path:
         return self._environment / "bin" / "python"
 
-    def _launch(self, port: int) -> None:
-        """Starts a supervisor, which starts the server; both outlive a Ctrl-C in the terminal."""
-        command = self._command(port)
-        self._log = self._log_path()
-        with self._log.open("a", encoding="utf-8") as log:
-            log.write(f"$ {shlex.join(command)}\n")
-        self._log_start = self._log.stat().st_size
-        # A key of its own: whoever else is on this machine can neither use the server nor be
-        # taken for it.
-        key = secrets.token_hex(16)
-        supervisor = str(Path(__file__).with_name("supervisor.py"))
-        self._process = subprocess.Popen(
-            [sys.executable, "-I", supervisor, str(self._log), str(_GRACE), *command],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            env={**self._server_env(), "VLLM_API_KEY": key},
-            start_new_session=True,
-        )
-        assert self._process.stdout is not None
-        line = self._process.stdout.readline().strip()
-        self._group = int(line) if line else None
-        self._server = Server.at(f"http://127.0.0.1:{port}/v1", key, {}, None, None)
+    async def _serve(self) -> None:
+        """Launches the server and waits for it, on another port where the first was taken."""
+        for attempt in range(_PORTS):
+            await self._end()
+            port = free_port()
+            # A key of its own: whoever else is on this machine can neither use the server nor be
+            # taken for it.
+            key = secrets.token_hex(16)
+            env = {**self._server_env(), "VLLM_API_KEY": key}
+            try:
+                process = ServerProcess(self._command(port), env, self._log_path())
+            except OSError as error:  # a full disk, a folder that cannot be written
+                raise InfrastructureError(
+                    f"the vLLM server of '{self.model_id}' cannot be started: {error}"
+                ) from error
+            self._process = process
+            self._server = Server.at(f"http://127.0.0.1:{port}/v1", key, {}, None, None)
+            try:
+                if await process.healthy(f"http://127.0.0.1:{port}/health", self._start_timeout):
+                    return
+            except TimeoutError:
+                await self._end()
+                raise InfrastructureError(
+                    f"the vLLM server of '{self.model_id}' was not ready within "
+                    f"{self._start_timeout:g} s; raise start_timeout, or see {process.log}"
+                ) from None
+            if attempt + 1 == _PORTS or not process.port_was_taken():
+                break
+        await self._end()
+        raise InfrastructureError(self._death(process))
 
     def _command(self, port: int) -> list[str]:
         place = str(self._checkpoint.folder.absolute()) if self._checkpoint else self.model_id
         command = [str(self._python), "-m", _MODULE, "--model", place]
         command += ["--served-model-name", self.model_id, "--host", "127.0.0.1"]
         command += ["--port", str(port)]
-        if self._commit is not None:
-            command += ["--revision", self._commit, "--tokenizer-revision", self._commit]
+        if self._checkpoint is None and self.revision is not None:
+            command += ["--revision", self.revision, "--tokenizer-revision", self.revision]
         for name, value in self._options.items():
             command += _arguments(name, value)
         return command
@@ -284,87 +250,44 @@ class VLLM(OpenAI):
             if self._own_folder is None:
                 self._own_folder = Path(tempfile.mkdtemp(prefix="harness-vllm-"))
             folder = self._own_folder
-        folder.mkdir(parents=True, exist_ok=True)
         name = self._checkpoint.folder.name if self._checkpoint else self.model_id
         return folder / f"vllm-{re.sub(r'[^A-Za-z0-9._-]+', '-', name)}.log"
 
-    async def _ready(self, port: int) -> bool:
-        """Waits for health; False where the server has died. Raises at the time-out."""
-        assert self._process is not None
-        deadline = time.monotonic() + self._start_timeout
-        address = f"http://127.0.0.1:{port}/health"
-        async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=5)) as session:
-            while self._process.poll() is None:
-                try:
-                    async with session.get(address) as response:
-                        if response.status == 200:
-                            return self._process.poll() is None
-                except (aiohttp.ClientError, OSError):
-                    pass  # not yet listening
-                if time.monotonic() > deadline:
-                    await self._end()
-                    raise InfrastructureError(
-                        f"the vLLM server of '{self.model_id}' was not ready within "
-                        f"{self._start_timeout:g} s; raise start_timeout, or see {self._log}"
-                    )
-                await asyncio.sleep(0.25)
-        return False
+    async def _max_model_len(self) -> int | None:
+        """How many tokens a prompt and its answer may have, as the server itself says."""
+        try:
+            async with self._connected() as pool:
+                _, body, _ = await self._server.send(pool.session, "models", None, 10.0)
+            found = json.loads(body)["data"][0]["max_model_len"]
+        except (aiohttp.ClientError, OSError, ValueError, LookupError, TypeError):
+            return None
+        return found if isinstance(found, int) else None
 
-    async def _died(self) -> bool:
+    async def _died(self, process: ServerProcess) -> bool:
         """Whether the server is gone; its supervisor needs a moment to notice."""
         for _ in range(8):
-            if self._process is None or self._process.poll() is not None:
+            if not process.alive:
                 return True
-            if self._group is not None and await super().health() is None:
+            if await super().health() is None:
                 return False
             await asyncio.sleep(0.25)
         return False
 
-    def _death(self) -> str:
-        said = telling_line(self._log_text())
+    def _death(self, process: ServerProcess) -> str:
+        said = process.last_words()
         because = f": {said}" if said else ""
-        return f"the vLLM server of '{self.model_id}' died{because} (its log is {self._log})"
-
-    def _log_text(self) -> str:
-        """What the present server has written."""
-        if self._log is None:
-            return ""
-        with self._log.open("rb") as log:
-            log.seek(self._log_start)
-            return log.read().decode("utf-8", "replace")
-
-    def _port_was_taken(self) -> bool:
-        return "address already in use" in self._log_text().lower()
+        return f"the vLLM server of '{self.model_id}' died{because} (its log is {process.log})"
 
     async def _end(self) -> None:
-        """Closes the pipe and waits until the supervisor has ended the server."""
         process, self._process = self._process, None
-        group, self._group = self._group, None
         if process is not None:
-            await asyncio.to_thread(_finish, process, group)
+            await process.end()
 
 
-def telling_line(log: str) -> str:
-    """The line of a server's log that says best why it died, without its prefixes.
-
-    It is the last that names an error and does not merely point to another.
-    """
-    named = ""
-    last = ""
-    for line in log.splitlines():
-        text = _PREFIX.sub("", line).strip()
-        last = text or last
-        error = _ERROR.search(text)
-        if error and "See root cause above" not in text:
-            named = text[error.start(1) :].partition(" [type=")[0]
-    found = " ".join((named or last).split())
-    return found if len(found) <= 300 else f"{found[:299]}…"
-
-
-def _local(model: str) -> Checkpoint | None:
+def _local(model: str, revision: str | None) -> Checkpoint | None:
     """The checkpoint where the model is a folder or built in; a hub's is left to the server."""
     here = model.startswith((BUILTIN, ".", "/", "~")) or Path(model).expanduser().is_dir()
-    return find(model) if here else None
+    return find(model, revision) if here else None
 
 
 def _options(server: Mapping[str, Any]) -> dict[str, Any]:
@@ -399,26 +322,7 @@ def _argument(value: Any) -> str:
 
 def _without_place(value: Any) -> Any:
     """A file counts by its content: its path differs between machines."""
-    if isinstance(value, str) and Path(value).is_file():
-        return {"sha256": sha256(Path(value).read_bytes())}
-    return value
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-def _finish(process: subprocess.Popen[bytes], group: int | None) -> None:
-    assert process.stdin is not None
-    assert process.stdout is not None
-    process.stdin.close()
     try:
-        process.wait(2 * _GRACE + 2)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()
-    process.stdout.close()
-    if group is not None and process.returncode == -9:
-        end_group(group, _GRACE)  # the supervisor was killed before it could
+        return {"sha256": sha256(Path(value).read_bytes())} if isinstance(value, str) else value
+    except (OSError, ValueError):  # no file, or a text that is too long to be the name of one
+        return value

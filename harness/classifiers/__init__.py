@@ -1,4 +1,4 @@
 """What is being explained: samples in, predictions out.
 
-One module for each way of having a classifier.
+One module or package for each way of having a classifier, and what several of them do alike.
 """

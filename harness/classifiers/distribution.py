@@ -7,7 +7,7 @@ sample and class instead of being repaired.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from harness.records import HarnessError, Prediction
@@ -59,14 +59,17 @@ def top_label(probabilities: Mapping[str, float]) -> str:
     return max(probabilities, key=probabilities.__getitem__)
 
 
-def prediction(sample: str, probabilities: Mapping[str, float]) -> Prediction:
-    """The prediction that a distribution makes: its most probable class."""
-    return Prediction(sample, top_label(probabilities), dict(probabilities))
+def prediction(
+    sample: str, values: Mapping[str, Any] | Sequence[Any], classes: Sequence[str], where: str
+) -> Prediction:
+    """The prediction that a checked distribution makes: its most probable class."""
+    probabilities = check_distribution(values, classes, f"{where}, sample '{sample}'")
+    return Prediction(sample, top_label(probabilities), probabilities)
 
 
 def check_classes(classes: Sequence[str], where: str) -> tuple[str, ...]:
     """The class names as text. Raises `HarnessError` where there are none, or one stands twice."""
-    if isinstance(classes, str) or not classes:
+    if isinstance(classes, str | Mapping) or not isinstance(classes, Iterable) or not classes:
         raise HarnessError(f"{where}: 'classes' must list the names of the classes")
     names = tuple(str(name) for name in classes)
     doubled = sorted({name for name in names if names.count(name) > 1})

@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
-import hashlib
 import inspect
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harness import plugins
-from harness.classifiers.distribution import (
-    check_classes,
-    check_distribution,
-    prediction,
-    same_classes,
-)
+from harness import fields, plugins
+from harness.classifiers.distribution import check_classes, prediction, same_classes
+from harness.classifiers.networks import evaluating, fingerprint
 from harness.identity import sha256
 from harness.images import classifier_input
 from harness.records import HarnessError, Prediction, Sample
@@ -59,8 +53,7 @@ class Callable:
                 "classifier 'callable': 'module' and 'preprocess' go together; the one turns into "
                 "logits what the other makes of the inputs"
             )
-        if batch_size < 1:
-            raise HarnessError("classifier 'callable': 'batch_size' must be 1 or more")
+        fields.whole("classifier 'callable'", 1, batch_size=batch_size)
         folder = Path(beside) if beside is not None else None
         self.classes = check_classes(classes, "classifier 'callable'")
         self._batch_size = batch_size
@@ -84,9 +77,10 @@ class Callable:
                 raise HarnessError(
                     f"{self._name} returned {len(rows)} rows for {len(batch)} samples"
                 )
-            for sample, row in zip(batch, rows, strict=True):
-                where = f"{self._name}, sample '{sample.id}'"
-                found.append(prediction(sample.id, check_distribution(row, self.classes, where)))
+            found += [
+                prediction(sample.id, row, self.classes, self._name)
+                for sample, row in zip(batch, rows, strict=True)
+            ]
         return found
 
     def _outputs(self, inputs: list[Any], batch: Sequence[Sample]) -> list[Any]:
@@ -109,7 +103,7 @@ class Callable:
         prepared = self._preprocess(inputs)
         weights = next(self._module.parameters(), None)
         device = torch.device("cpu") if weights is None else weights.device
-        with _evaluating(self._module), torch.no_grad():
+        with evaluating(self._module):
             if isinstance(prepared, Mapping):
                 output = self._module(**{k: v.to(device) for k, v in prepared.items()})
             elif isinstance(prepared, tuple):
@@ -127,7 +121,7 @@ class Callable:
     def _fingerprint(self) -> str:
         if self._module is None:
             return sha256(_source(self._function))
-        return sha256(_weights(self._module) + _source(self._preprocess))
+        return sha256(fingerprint(self._module) + _source(self._preprocess))
 
 
 def _object(named: Any, folder: Path | None) -> Any:
@@ -163,18 +157,6 @@ def _id2label(module: Any) -> tuple[str, ...]:
     ordered = tuple(str(names[index]) for index in sorted(names, key=int))
     generic = ordered == tuple(f"LABEL_{index}" for index in range(len(ordered)))
     return () if generic else ordered
-
-
-@contextmanager
-def _evaluating(module: Any) -> Iterator[None]:
-    """Evaluation mode for the block; each sub-module then has its own flag back."""
-    flags = [(part, part.training) for part in module.modules()]
-    module.eval()
-    try:
-        yield
-    finally:
-        for part, training in flags:
-            part.training = training
 
 
 def _probabilities(logits: NDArray[Any], classes: int, name: str) -> list[Any]:
@@ -218,21 +200,6 @@ def _rows(output: Any, name: str) -> list[Any]:
         )
     rows: list[Any] = array.tolist()
     return rows
-
-
-def _weights(module: Any) -> bytes:
-    """A digest of structure, names, types, shapes and bytes: all that the outputs depend on."""
-    import torch
-
-    hashed = hashlib.sha256(f"{type(module).__qualname__}\n{module}".encode())
-    for name, value in sorted(module.state_dict().items()):
-        if not isinstance(value, torch.Tensor):  # a module's extra state may be anything
-            hashed.update(f"{name} {value!r}".encode())
-            continue
-        hashed.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
-        flat = value.detach().cpu().contiguous().reshape(-1)
-        hashed.update(flat.view(torch.uint8).numpy().tobytes())
-    return hashed.digest()
 
 
 def _source(function: Any) -> bytes:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from harness.classifiers.distribution import check_classes, check_distribution, top_label
 from harness.identity import sha256
@@ -99,13 +100,12 @@ class Recorded:
         sample = row.text(self._sample)
         if sample is None:
             raise HarnessError(f"{row.place}: the sample id in column '{self._sample}' is empty")
-        probabilities: dict[str, float] = {}
+        cell: dict[str, Any] = {}
         if isinstance(self._probabilities, str):
             cell = dict.fromkeys(self.classes, 0.0) | self._cell(row, self._probabilities)
-            probabilities = check_distribution(cell, self.classes, row.place)
         elif self._probabilities:
             cell = {name: row.column(column) for name, column in self._probabilities.items()}
-            probabilities = check_distribution(cell, self.classes, row.place)
+        probabilities = check_distribution(cell, self.classes, row.place) if cell else {}
         label = row.text(self._label) if self._label else None
         if label is None:
             if not probabilities:

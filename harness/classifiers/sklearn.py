@@ -15,7 +15,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from harness.classifiers.distribution import check_distribution, prediction, same_classes
+from harness.classifiers.distribution import prediction, same_classes
+from harness.classifiers.inputs import text_of
 from harness.identity import digest, sha256
 from harness.records import HarnessError, Prediction, Sample
 
@@ -78,22 +79,17 @@ class Sklearn:
 
     def predict(self, samples: Sequence[Sample]) -> list[Prediction]:
         """One prediction a sample. Raises `HarnessError` for samples that are not text alone."""
-        for sample in samples:
-            if sample.media:
-                raise HarnessError(f"{self._path} classifies texts, and '{sample.id}' is none")
-        if not samples:
+        texts = [text_of(sample, self._path) for sample in samples]
+        if not texts:
             return []
         try:
-            rows = self._pipeline.predict_proba([sample.text for sample in samples]).tolist()
+            rows = self._pipeline.predict_proba(texts).tolist()
         except Exception as error:  # a pipeline may hold any estimator
             raise HarnessError(
                 f"{self._path} cannot classify texts: {type(error).__name__}: {error}"
             ) from error
         return [
-            prediction(
-                sample.id,
-                check_distribution(row, self.classes, f"{self._path}, sample '{sample.id}'"),
-            )
+            prediction(sample.id, row, self.classes, self._path)
             for sample, row in zip(samples, rows, strict=True)
         ]
 
@@ -110,7 +106,7 @@ def train(
     `kind` is `tfidf` (words and pairs of words, logistic regression), `length` (the number of words
     alone, logistic regression: what a classifier learns without reading) or `majority` (the shares
     of the labels). The same data, seed and versions give the same bytes. Raises `HarnessError` for
-    fewer than two labels, and for texts and labels that do not match.
+    fewer than two labels, for texts and labels that do not match, and for texts without a word.
     """
     import skops.io
 
@@ -121,7 +117,10 @@ def train(
     if len(set(labels)) < 2:
         raise HarnessError("training needs texts of two labels or more")
     pipeline = _KINDS[kind](seed)
-    pipeline.fit(list(texts), list(labels))
+    try:
+        pipeline.fit(list(texts), list(labels))
+    except ValueError as error:  # texts without a single word
+        raise HarnessError(f"training on these texts fails: {error}") from error
     # The vectoriser remembers where its stop words lie in memory, to check them only once.
     vars(pipeline[0]).pop("_stop_words_id", None)
     written = _stable(skops.io.dumps(pipeline))
@@ -138,7 +137,8 @@ def train(
         "sha256": sha256(written),
         "versions": {name: version(name) for name in ("scikit-learn", "skops", "numpy", "scipy")},
     }
-    target.with_suffix(".json").write_text(json.dumps(card, indent=2, ensure_ascii=False) + "\n")
+    text = json.dumps(card, indent=2, ensure_ascii=False) + "\n"
+    target.with_suffix(".json").write_text(text, encoding="utf-8")
     return target
 
 

@@ -1,4 +1,4 @@
-"""A real server on 127.0.0.1 that answers chat completions as a script says, and remembers.
+"""A real server on 127.0.0.1 that answers chat completions as a script says, and is asked.
 
 A script is a function from the request's JSON and its number (from 0) to a `Reply`. The server
 runs in a thread with a loop of its own, so that code under test may use any loop it likes.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
 import ssl
 import threading
 from collections.abc import Callable, Iterator
@@ -16,6 +17,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from aiohttp import web
+
+from harness.backends.openai import OpenAI
+from harness.records import Generation, Message, Request, Sampling
 
 
 @dataclass(frozen=True)
@@ -38,7 +42,7 @@ def completion(text: str | None = "an answer", finish: str = "stop", **message: 
 
 
 def refusal(message: str, status: int = 400, **more: Any) -> Reply:
-    """An error as OpenAI words it."""
+    """An error in the shape that OpenAI's interface gives it."""
     return Reply({"error": {"message": message, **more}}, status)
 
 
@@ -186,3 +190,36 @@ def in_thread() -> Iterator[asyncio.AbstractEventLoop]:
         loop.call_soon_threadsafe(loop.stop)
         thread.join()
         loop.close()
+
+
+# --- asking it ----------------------------------------------------------------------------
+
+
+def request(text: str = "Why?", system: str | None = None, **more: Any) -> Request:
+    messages = [Message.of("system", system)] if system else []
+    sampling = more.pop("sampling", Sampling(temperature=0.7, max_tokens=64, seed=5))
+    messages.append(Message.of("user", text))
+    return Request("openai", "m", tuple(messages), sampling=sampling, **more)
+
+
+def ask(backend: OpenAI, *requests: Request) -> list[Generation]:
+    """All at once, without waiting between retries; the waits are kept in `backend.waits`."""
+    waits: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        waits.append(seconds)
+
+    backend._sleep = sleep
+
+    async def run() -> list[Generation]:
+        return list(await asyncio.gather(*(backend.generate(one) for one in requests)))
+
+    answers = asyncio.run(run())
+    backend.waits = waits  # type: ignore[attr-defined]
+    return answers
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])

@@ -5,57 +5,22 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
-import logging
 import socket
-import ssl
-import subprocess
 from collections.abc import Sequence
-from email.utils import formatdate
 from itertools import permutations
-from pathlib import Path
 from typing import Any
 
 import pytest
-from fake_server import Reply, completion, proxying, refusal, serving
+from fake_server import Reply, ask, completion, free_port, refusal, request, serving
 
-from harness.backends.openai import OpenAI, retry_after
+from harness.backends.openai import OpenAI
 from harness.contracts import Backend
 from harness.identity import digest, request_key
 from harness.plugins import create
-from harness.records import Generation, HarnessError, Media, Message, Part, Request, Sampling
+from harness.records import HarnessError, Media, Message, Part, Request, Sampling
 
 KEY = "sk-planted-7f3a9c51"
 PNG = b"\x89PNG not really"
-
-
-def request(text: str = "Why?", system: str | None = None, **more: Any) -> Request:
-    messages = [Message.of("system", system)] if system else []
-    sampling = more.pop("sampling", Sampling(temperature=0.7, max_tokens=64, seed=5))
-    messages.append(Message.of("user", text))
-    return Request("openai", "m", tuple(messages), sampling=sampling, **more)
-
-
-def ask(backend: OpenAI, *requests: Request) -> list[Generation]:
-    """All at once, without waiting between retries; the waits are kept in `backend.waits`."""
-    waits: list[float] = []
-
-    async def sleep(seconds: float) -> None:
-        waits.append(seconds)
-
-    backend._sleep = sleep
-
-    async def run() -> list[Generation]:
-        return list(await asyncio.gather(*(backend.generate(one) for one in requests)))
-
-    answers = asyncio.run(run())
-    backend.waits = waits  # type: ignore[attr-defined]
-    return answers
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def refuses(*names: str) -> Any:
@@ -81,6 +46,13 @@ def test_the_suite_finds_it_by_name_and_it_is_a_backend() -> None:
     assert backend.capabilities.concurrency == 3
     assert backend.capabilities.images
     assert not backend.capabilities.seed
+
+
+def test_models_of_one_server_have_one_place_whatever_key_they_are_asked_with() -> None:
+    place = OpenAI("m", "http://one:8000/v1").place
+    assert place == OpenAI("n", "http://name:pass@one:8000/v1/?key=k", api_key=KEY).place
+    assert place != OpenAI("m", "http://two:8000/v1").place
+    assert KEY not in str(place)
 
 
 def test_every_setting_of_a_request_reaches_the_server() -> None:
@@ -245,6 +217,14 @@ def test_a_burst_learns_each_refusal_once() -> None:
     assert all(len(answer.notes) == 3 for answer in answers)
 
 
+def test_a_parameter_of_ones_own_may_have_any_name_and_be_refused() -> None:
+    with serving(refuses("top(p")) as server:
+        (answer,) = ask(OpenAI("m", server.url, extra_body={"top(p": 1, "min_p": 0.1}), request())
+    assert answer.notes == ("top(p refused by the server and left out",)
+    assert "top(p" not in server.requests[-1]
+    assert server.requests[-1]["min_p"] == 0.1
+
+
 def test_a_request_that_never_had_the_parameter_carries_no_note() -> None:
     with serving(refuses("temperature")) as server:
         backend = OpenAI("m", server.url)
@@ -258,6 +238,18 @@ def test_a_limit_that_the_server_ignores_is_noted() -> None:
     with serving(lambda *_: Reply(body)) as server:
         (answer,) = ask(OpenAI("m", server.url), request())
     assert "max_tokens_field" in answer.notes[0]
+
+
+@pytest.mark.parametrize(("count", "cut"), [(63, True), (64, False), (None, False)])
+def test_an_answer_that_a_server_cut_off_before_the_limit_says_so(
+    count: int | None, cut: bool
+) -> None:
+    choice = {"message": {"content": "half of"}, "finish_reason": "length"}
+    body = {"choices": [choice], "usage": {"completion_tokens": count}}
+    with serving(lambda *_: Reply(body)) as server:
+        (answer,) = ask(OpenAI("m", server.url), request())
+    said = (f"the server cut the answer off after {count} of 64 tokens",)
+    assert (answer.outcome, answer.notes) == ("truncated", said if cut else ())
 
 
 # --- failures and retries -----------------------------------------------------------------
@@ -345,15 +337,6 @@ def test_the_wait_that_a_server_asks_for_is_kept() -> None:
     assert backend.waits == [17]  # type: ignore[attr-defined]
 
 
-def test_retry_after_is_read_in_all_its_forms() -> None:
-    assert retry_after({"retry-after-ms": "1500", "Retry-After": "9"}) == 1.5
-    assert retry_after({"Retry-After": "2.5"}) == 2.5
-    assert retry_after({"Retry-After": formatdate(0, usegmt=True)}) == 0
-    assert (retry_after({"Retry-After": formatdate(4e9, usegmt=True)}) or 0) > 1e6
-    for text in ("", "soon", "nan", "-3", "inf"):
-        assert retry_after({"Retry-After": text}) is None
-
-
 def test_a_silent_server_is_given_one_more_chance() -> None:
     with socket.socket() as silent:
         silent.bind(("127.0.0.1", 0))
@@ -374,12 +357,6 @@ def test_a_server_that_is_not_there_is_a_transport_failure_told_at_once() -> Non
     assert answer.error == f"no answer from {url}: connection refused"
     assert backend.waits == []  # type: ignore[attr-defined]
     assert asyncio.run(backend.health()) == f"there is no server at {url}: connection refused"
-
-
-def test_an_unknown_host_is_a_transport_failure() -> None:
-    (answer,) = ask(OpenAI("m", "http://no-such-host.invalid/v1"), request())
-    assert answer.outcome == "transport"
-    assert "no-such-host.invalid" in str(answer.error)
 
 
 @pytest.mark.parametrize(
@@ -411,150 +388,9 @@ def test_health_says_what_is_wrong_before_anything_is_sent(
         {"extras": {"logprob": 1}}, {"ca_bundle": "missing.pem"}, {"proxy": "socks5://host:1"},
         {"headers": {"X": "a\nb"}}, {"timeout": "2m"}, {"concurrency": 1.5}, {"images": "no"},
         {"headers": ["X: a"]}, {"extra_body": "min_p"}, {"base_url": 8000}, {"proxy": "::"},
+        {"extra_body": {"max_tokens": 9}}, {"extra_body": {"seed": 9}}, {"concurrency": True},
     ],
 )  # fmt: skip
 def test_a_field_that_cannot_be_right_is_refused(fields: dict[str, Any]) -> None:
     with pytest.raises(HarnessError, match="backend 'openai'"):
         OpenAI("m", **fields)
-
-
-# --- load ---------------------------------------------------------------------------------
-
-
-def test_two_hundred_requests_arrive_once_each_in_parallel_and_answers_keep_their_order() -> None:
-    def echo(body: dict[str, Any], number: int) -> Reply:
-        if number % 50 == 7:
-            return Reply("busy", 503)
-        return completion(body["messages"][0]["content"].upper())
-
-    texts = [f"request {i}" for i in range(200)]
-    with serving(echo) as server:
-        server.meet = 16
-        answers = ask(OpenAI("m", server.url, concurrency=16, timeout=20), *map(request, texts))
-    assert [answer.text for answer in answers] == [text.upper() for text in texts]
-    retried = 4
-    assert len(server.bodies) == 200 + retried
-    assert {body["messages"][0]["content"] for body in server.requests} == set(texts)
-    assert server.busiest == 16
-
-
-def test_one_backend_serves_several_event_loops_started_or_not() -> None:
-    async def started(backend: OpenAI) -> Generation:
-        await backend.start()
-        answer = await backend.generate(request())
-        await backend.stop()
-        await backend.stop()
-        return answer
-
-    with serving(lambda *_: completion()) as server:
-        backend = OpenAI("m", server.url)
-        answers = [
-            *ask(backend, request()),
-            asyncio.run(started(backend)),
-            *ask(backend, request()),
-        ]
-        assert backend._pool is None
-    assert [answer.outcome for answer in answers] == ["ok"] * 3
-
-
-# --- secrets, proxy, TLS ------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("status", [200, 400, 401, 403, 404, 500])
-def test_a_key_is_sent_and_stands_nowhere_else(
-    status: int, caplog: pytest.LogCaptureFixture
-) -> None:
-    caplog.set_level(logging.DEBUG)
-    word = "another-planted-secret"
-
-    def script(*_: Any) -> Reply:
-        said = f"Incorrect API key provided: {KEY}, with {word}"
-        return completion() if status == 200 else refusal(said, status)
-
-    with serving(script) as server:
-        server.models = refusal(f"{KEY} {word}", 500)
-        url = server.url.replace("127", "user:pass-planted@127")
-        backend = OpenAI("m", url, api_key=f"{KEY}\n", headers={"X-Key": word}, max_retries=1)
-        (answer,) = ask(backend, request())
-        told = [
-            repr(answer),
-            repr(backend),
-            repr(vars(backend)),
-            str(asyncio.run(backend.health())),
-        ]
-    assert server.headers[0]["Authorization"] == f"Bearer {KEY}"
-    assert server.headers[0]["X-Key"] == word
-    for text in (*told, caplog.text):
-        assert KEY not in text
-        assert word not in text
-        assert "pass-planted" not in text
-
-
-def test_a_key_is_not_told_when_nobody_answers() -> None:
-    backend = OpenAI("m", f"http://127.0.0.1:{free_port()}/v1?key={KEY}", api_key=KEY)
-    (answer,) = ask(backend, request())
-    assert KEY not in f"{answer} {backend} {asyncio.run(backend.health())}"
-
-
-def test_the_query_of_the_base_url_is_kept() -> None:
-    with serving(lambda *_: completion()) as server:
-        ask(OpenAI("m", f"{server.url}?api-version=2024-10-21"), request())
-    assert server.paths == ["/v1/chat/completions?api-version=2024-10-21"]
-
-
-def test_a_proxy_is_really_used() -> None:
-    with serving(lambda *_: completion("through")) as server, proxying() as proxy:
-        (answer,) = ask(OpenAI("m", server.url, proxy=f"http://127.0.0.1:{proxy.port}"), request())
-    assert answer.text == "through"
-    assert proxy.heads[0].startswith(f"POST {server.url}/chat/completions")
-
-
-def test_a_proxy_that_is_not_there_is_named_without_its_password() -> None:
-    proxy = f"http://name:pass-planted@127.0.0.1:{free_port()}"
-    with serving(lambda *_: completion()) as server:
-        (answer,) = ask(OpenAI("m", server.url, proxy=proxy), request())
-    assert answer.outcome == "transport"
-    assert "proxy" in str(answer.error)
-    assert "pass-planted" not in str(answer)
-    assert not server.bodies
-
-
-@pytest.fixture(scope="module")
-def certificates(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, ssl.SSLContext]:
-    """A certificate for 127.0.0.1 that only its own file vouches for, and a server's context."""
-    folder = tmp_path_factory.mktemp("tls")
-    certificate, key = folder / "ca.pem", folder / "key.pem"
-    subprocess.run(
-        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1",
-         "-nodes", "-days", "2", "-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1",
-         "-keyout", str(key), "-out", str(certificate)],
-        check=True, capture_output=True,
-    )  # fmt: skip
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(certificate, key)
-    return certificate, context
-
-
-def test_a_ca_bundle_decides_whether_a_server_is_trusted(
-    certificates: tuple[Path, ssl.SSLContext],
-) -> None:
-    bundle, context = certificates
-    with serving(lambda *_: completion("secret"), tls=context) as server, proxying() as proxy:
-        trusted = OpenAI("m", server.url, ca_bundle=bundle)
-        tunnelled = OpenAI(
-            "m", server.url, ca_bundle=bundle, proxy=f"http://127.0.0.1:{proxy.port}"
-        )
-        distrusted = OpenAI("m", server.url)
-        (good,), (far,), (bad,) = (ask(one, request()) for one in (trusted, tunnelled, distrusted))
-    assert (good.text, far.text) == ("secret", "secret")
-    assert proxy.heads[0].startswith(f"CONNECT 127.0.0.1:{server.port} ")
-    assert bad.outcome == "transport"
-    assert "ca_bundle" in str(bad.error)
-    assert len(server.bodies) == 2
-
-
-def test_https_to_a_server_without_tls_is_told() -> None:
-    with serving(lambda *_: completion()) as server:
-        (answer,) = ask(OpenAI("m", server.url.replace("http:", "https:")), request())
-    assert answer.outcome == "transport"
-    assert "TLS" in str(answer.error)

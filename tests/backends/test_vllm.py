@@ -22,8 +22,7 @@ from typing import Any
 
 import pytest
 
-from harness.backends import supervisor
-from harness.backends.vllm import VLLM, telling_line
+from harness.backends.vllm import VLLM
 from harness.contracts import Backend
 from harness.identity import request_key
 from harness.records import (
@@ -59,14 +58,16 @@ if mode == "taken" and not os.path.exists(os.environ["PIDS"] + ".taken"):
 
 class Handler(BaseHTTPRequestHandler):
     def do_GET(self):
-        self.reply(200 if mode != "never" or self.path != "/health" else 503, {"data": []})
+        self.reply(200 if mode != "never" or self.path != "/health" else 503, {
+            "data": [{"id": option["--served-model-name"], "max_model_len": 512}]})
 
     def do_POST(self):
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         if self.headers["Authorization"] != "Bearer " + os.environ["VLLM_API_KEY"]:
             self.reply(401, {"error": "Unauthorized"})
-        elif body["messages"][-1]["content"] == "long":
-            self.reply(200, {"usage": {"prompt_tokens": 507, "completion_tokens": body[
+        elif body["messages"][-1]["content"] in ("long", "short"):
+            tokens = 507 if body["messages"][-1]["content"] == "long" else 40
+            self.reply(200, {"usage": {"prompt_tokens": tokens, "completion_tokens": body[
                 "max_completion_tokens"] - 3}, "choices": [
                 {"message": {"content": "It was"}, "finish_reason": "length"}]})
         elif body["messages"][-1]["content"] == "die":
@@ -203,7 +204,7 @@ def test_options_reach_the_server_in_its_own_spelling(environment: Environment) 
         "enable_prefix_caching": False, "max-model-len": None,
         "limit_mm_per_prompt": {"image": 2}, "middleware": ["a", "b"],
     }  # fmt: skip
-    served(environment.backend(server=options, commit="abc"))
+    served(environment.backend(server=options, revision="abc"))
     given = environment.arguments()
     assert given[:2] == ["-m", "vllm.entrypoints.openai.api_server"]
     port = given[given.index("--port") + 1]
@@ -272,6 +273,20 @@ def test_an_answer_cut_off_by_the_end_of_the_positions_is_too_long(
     assert "its 507 tokens left room for 5 of 8" in str(answer.error)
 
 
+def test_an_answer_cut_off_by_a_limit_of_the_server_is_truncated_and_noted(
+    environment: Environment,
+) -> None:
+    (answer,) = served(environment.backend(), "short")
+    assert (answer.outcome, answer.text, answer.error) == ("truncated", "It was", None)
+    assert answer.notes == ("the server cut the answer off after 5 of 8 tokens",)
+
+
+def test_a_log_that_cannot_be_written_is_told(environment: Environment) -> None:
+    environment.logs.write_text("a file where the folder should be")
+    with pytest.raises(InfrastructureError, match="'org/model' cannot be started: .*run"):
+        served(environment.backend())
+
+
 def test_a_worker_that_ignores_sigterm_is_killed(environment: Environment) -> None:
     backend = environment.backend(mode="deaf")
 
@@ -326,20 +341,6 @@ def test_no_process_is_left_ten_seconds_after_a_run_ends(
             os.killpg(run.pid, signal.SIGKILL)
 
 
-def test_the_supervisor_ends_at_end_of_file_and_hands_on_a_status(tmp_path: Path) -> None:
-    program = [sys.executable, "-I", supervisor.__file__, str(tmp_path / "log"), "5"]
-    waits = [sys.executable, "-c", "import sys, time; print('here', flush=True); time.sleep(600)"]
-    ended = subprocess.run([*program, *waits], input="", capture_output=True, text=True, timeout=60)
-    assert ended.returncode == 128 + signal.SIGTERM
-    assert not alive(int(ended.stdout))
-    with subprocess.Popen(
-        [*program, sys.executable, "-c", "print('bye'); raise SystemExit(7)"],
-        stdin=subprocess.PIPE, stdout=subprocess.DEVNULL,
-    ) as process:  # fmt: skip
-        assert process.wait(60) == 7
-    assert (tmp_path / "log").read_text().splitlines()[-1] == "bye"
-
-
 # --- what is asked for --------------------------------------------------------------------
 
 
@@ -357,9 +358,17 @@ def test_what_changes_an_answer_changes_the_key_and_what_does_not_does_not(tmp_p
     assert key(chat_template=str(here)) == key(chat_template=str(there))
     there.write_text("two")
     assert key(chat_template=str(here)) != key(chat_template=str(there))
+    written_out = "{{ messages }}" * 500  # longer than any file's name
+    assert key(chat_template=written_out) != key(chat_template=written_out + " ")
 
 
-def test_a_local_model_is_known_by_its_files_and_a_hub_model_by_its_commit(tmp_path: Path) -> None:
+def test_servers_of_the_run_itself_have_no_place_so_one_runs_at_a_time() -> None:
+    assert VLLM("org/one").place is VLLM("org/two").place is None
+
+
+def test_a_local_model_is_known_by_its_files_and_a_hub_model_by_its_revision(
+    tmp_path: Path,
+) -> None:
     (tmp_path / "config.json").write_text('{"vision_config": {}}')
     (tmp_path / "model.safetensors").write_bytes(b"weights")
     backend = VLLM(str(tmp_path))
@@ -367,7 +376,7 @@ def test_a_local_model_is_known_by_its_files_and_a_hub_model_by_its_commit(tmp_p
     before = backend.revision
     (tmp_path / "model.safetensors").write_bytes(b"other weights")
     assert VLLM(str(tmp_path)).revision not in (before, None)
-    hub = VLLM("org/model", commit="abc", images=True)
+    hub = VLLM("org/model", revision="abc", images=True)
     assert (hub.model_id, hub.revision, hub.capabilities.images) == ("org/model", "abc", True)
 
 
@@ -376,10 +385,13 @@ def test_a_local_model_is_known_by_its_files_and_a_hub_model_by_its_commit(tmp_p
     [
         ({"server": {"port": 8000}}, "'port' is set by the harness"),
         ({"server": {"api_key": "x"}}, "'api_key' is set by the harness"),
+        ({"server": {"revision": "main"}}, "'revision' is set by the harness"),
+        ({"model": "builtin:octa-text", "revision": "main"}, "has no revision"),
         ({"server": {"max_model_len": 1, "max-model-len": 2}}, "'max-model-len' is given twice"),
         ({"server": ["dtype"]}, "server is a mapping"),
         ({"env": "A=b"}, "env is a mapping"),
         ({"start_timeout": "soon"}, "start_timeout is a number of seconds"),
+        ({"concurrency": 0}, "backend 'vllm': concurrency is a whole number"),
         ({"extras": {"colour": 1}}, "backend 'vllm': there is no extra 'colour'"),
         ({"model": "./no-such-folder"}, "there is no model folder"),
         ({"model": "builtin:no-such-model"}, "there is no built-in language model"),
@@ -388,26 +400,3 @@ def test_a_local_model_is_known_by_its_files_and_a_hub_model_by_its_commit(tmp_p
 def test_a_field_that_cannot_be_right_is_told(options: dict[str, Any], said: str) -> None:
     with pytest.raises(HarnessError, match=re.escape(said)):
         VLLM(**{"model": "org/model", **options})
-
-
-@pytest.mark.parametrize(
-    ("log", "line"),
-    [
-        ("usage: api_server.py [-h]\napi_server.py: error: unrecognized arguments: --x",
-         "api_server.py: error: unrecognized arguments: --x"),
-        ("/v/bin/python: Error while finding module specification for 'vllm.entrypoints' "
-         "(ModuleNotFoundError: No module named 'vllm')",
-         "ModuleNotFoundError: No module named 'vllm')"),
-        ("pydantic_core._pydantic_core.ValidationError: 1 validation error for VllmConfig\n"
-         "  Value error, heads (8) must be divisible by size (64). [type=value_error, input=1]\n"
-         "    For further information visit the documentation",
-         "Value error, heads (8) must be divisible by size (64)."),
-        ("(Worker pid=9) ERROR 11-24 14:50:01 [x.py:2] torch.OutOfMemoryError: CUDA out of memory\n"
-         "(APIServer pid=8) RuntimeError: Engine core initialization failed. See root cause above.",
-         "torch.OutOfMemoryError: CUDA out of memory"),
-        ("INFO 11-24 14:50:01 [x.py:2] Loading\nKilled", "Killed"),
-        ("", ""),
-    ],
-)  # fmt: skip
-def test_the_telling_line_of_a_log_is_the_cause_and_not_its_echo(log: str, line: str) -> None:
-    assert telling_line(log) == line

@@ -73,13 +73,17 @@ def test_text_and_numpy_numbers_are_numbers() -> None:
 
 
 def test_the_most_probable_class_is_told_and_of_equals_the_first() -> None:
-    assert prediction("s", {"a": 0.2, "b": 0.8}) == Prediction("s", "b", {"a": 0.2, "b": 0.8})
-    assert prediction("s", {"z": 0.5, "b": 0.5}).label == "z"
+    told = prediction("s", [0.2, 0.8], ["a", "b"], "here")
+    assert told == Prediction("s", "b", {"a": 0.2, "b": 0.8})
+    assert prediction("s", {"b": 0.5, "z": 0.5}, ["z", "b"], "here").label == "z"
+    with pytest.raises(HarnessError, match="here, sample 's': the probabilities sum to 2"):
+        prediction("s", [1.0, 1.0], ["a", "b"], "here")
 
 
 def test_classes_are_names_and_differ() -> None:
     assert check_classes([0, 1], "x") == ("0", "1")
-    for classes, message in (((), "must list"), ("ab", "must list"), (["a", "a"], "'a' is listed")):
+    wrong: list[tuple[Any, str]] = [(given, "must list") for given in ((), "ab", 5, {"a": 1})]
+    for classes, message in (*wrong, (["a", "a"], "'a' is listed")):
         with pytest.raises(HarnessError, match=message):
             check_classes(classes, "x")
 

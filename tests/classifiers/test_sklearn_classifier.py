@@ -114,7 +114,7 @@ def test_missing_and_damaged_files_are_one_sentence(tmp_path: Path) -> None:
 def test_samples_with_pictures_are_refused(tmp_path: Path) -> None:
     classifier = Sklearn(str(train(TEXTS, LABELS, tmp_path / "m.skops")))
     picture = Sample("s", (Part(media=Media("0" * 64, "image/png", data=b"")),))
-    with pytest.raises(HarnessError, match="classifies texts, and 's' is none"):
+    with pytest.raises(HarnessError, match="classifies texts, and sample 's' is none"):
         classifier.predict([picture])
 
 
@@ -187,3 +187,8 @@ def test_what_cannot_be_trained_on_is_refused(
 ) -> None:
     with pytest.raises(HarnessError, match=message):
         train(given, labels, tmp_path / "m.skops", kind=kind)
+
+
+def test_texts_without_a_word_train_nothing(tmp_path: Path) -> None:
+    with pytest.raises(HarnessError, match="training on these texts fails: empty vocabulary"):
+        train(["?", "!", ".", "-"], ["a", "a", "b", "b"], tmp_path / "m.skops")

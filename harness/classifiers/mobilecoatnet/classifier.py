@@ -5,9 +5,10 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from harness.classifiers.distribution import check_distribution, prediction
+from harness import fields
+from harness.classifiers.distribution import prediction
 from harness.classifiers.mobilecoatnet import card, data
 from harness.classifiers.mobilecoatnet.weights import (
     BUILTIN,
@@ -42,8 +43,8 @@ class MobileCoAtNet:
     """
 
     def __init__(self, weights: str, image_size: int | None = None, batch_size: int = 32) -> None:
-        _whole("image_size", image_size, 32)
-        _whole("batch_size", batch_size, 1)
+        _check_image_size(image_size)
+        fields.whole("mobilecoatnet", 1, batch_size=batch_size)
         self.module, self._configuration, self.revision = load(locate(weights))
         self._exact = copy.deepcopy(self.module).double()
         self.classes = self._configuration.classes
@@ -57,9 +58,10 @@ class MobileCoAtNet:
             batch = samples[start : start + self._batch_size]
             logits = self._logits(data.stacked(batch, self.image_size))
             rows = logits.softmax(dim=1).tolist()
-            for sample, row in zip(batch, rows, strict=True):
-                where = f"mobilecoatnet, sample '{sample.id}'"
-                found.append(prediction(sample.id, check_distribution(row, self.classes, where)))
+            found += [
+                prediction(sample.id, row, self.classes, "mobilecoatnet")
+                for sample, row in zip(batch, rows, strict=True)
+            ]
         return found
 
     def inputs(self, images: Tensor) -> Tensor:
@@ -109,7 +111,7 @@ class MobileCoAtNet:
                 f"mobilecoatnet: training cannot write '{weights}'; name a path that ends in "
                 ".safetensors"
             )
-        _whole("image_size", image_size, 32)
+        _check_image_size(image_size)
         recipe = Recipe(
             epochs=epochs,
             batch_size=batch_size,
@@ -174,8 +176,6 @@ class MobileCoAtNet:
         )
 
 
-def _whole(name: str, value: Any, low: int) -> None:
-    if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < low):
-        raise HarnessError(
-            f"mobilecoatnet: {name} must be a whole number, {low} or more, not {value!r}"
-        )
+def _check_image_size(image_size: int | None) -> None:
+    if image_size is not None:
+        fields.whole("mobilecoatnet", 32, image_size=image_size)

@@ -7,6 +7,7 @@ from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from harness.classifiers.inputs import image_of
 from harness.images import load_array
 from harness.records import HarnessError, Sample
 
@@ -71,12 +72,7 @@ def pixels(sample: Sample, size: int) -> Tensor:
     import torch
     from PIL import Image
 
-    if len(sample.input) != 1 or not sample.media or not sample.media[0].mime.startswith("image/"):
-        raise HarnessError(
-            f"mobilecoatnet classifies single images, and sample '{sample.id}' is none; its input "
-            f"has {_inputs(sample)}"
-        )
-    array = load_array(sample.media[0])
+    array = load_array(image_of(sample, "mobilecoatnet"))
     if array.shape[:2] != (size, size):
         shrinks = min(array.shape[:2]) >= size
         filter_ = Image.Resampling.BOX if shrinks else Image.Resampling.BILINEAR
@@ -104,8 +100,3 @@ def channel_statistics(images: Tensor) -> tuple[tuple[float, ...], tuple[float, 
     mean = shares @ levels
     std = ((shares @ levels**2) - mean**2).clamp(min=0).sqrt().clamp(min=1 / 255)
     return tuple(mean.tolist()), tuple(std.tolist())
-
-
-def _inputs(sample: Sample) -> str:
-    kinds = ["text" if part.media is None else part.media.mime for part in sample.input]
-    return " and ".join(kinds) or "nothing"

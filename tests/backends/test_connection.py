@@ -1,0 +1,216 @@
+"""Connections: waits that servers ask for, pools, secrets that no message holds, proxies, TLS."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import ssl
+import subprocess
+from email.utils import formatdate
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fake_server import Reply, ask, completion, free_port, proxying, refusal, request, serving
+
+from harness.backends.connection import retry_after
+from harness.backends.openai import OpenAI
+from harness.records import Generation
+
+KEY = "sk-planted-7f3a9c51"
+
+
+# --- addresses and waits ------------------------------------------------------------------
+
+
+def test_retry_after_is_read_in_all_its_forms() -> None:
+    assert retry_after({"retry-after-ms": "1500", "Retry-After": "9"}) == 1.5
+    assert retry_after({"Retry-After": "2.5"}) == 2.5
+    assert retry_after({"Retry-After": formatdate(0, usegmt=True)}) == 0
+    assert (retry_after({"Retry-After": formatdate(4e9, usegmt=True)}) or 0) > 1e6
+    for text in ("", "soon", "nan", "-3", "inf"):
+        assert retry_after({"Retry-After": text}) is None
+
+
+def test_an_unknown_host_is_a_transport_failure() -> None:
+    (answer,) = ask(OpenAI("m", "http://no-such-host.invalid/v1"), request())
+    assert answer.outcome == "transport"
+    assert "no-such-host.invalid" in str(answer.error)
+
+
+def test_the_query_of_the_base_url_is_kept() -> None:
+    with serving(lambda *_: completion()) as server:
+        ask(OpenAI("m", f"{server.url}?api-version=2024-10-21"), request())
+    assert server.paths == ["/v1/chat/completions?api-version=2024-10-21"]
+
+
+# --- secrets ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("status", [200, 400, 401, 403, 404, 500])
+def test_a_key_is_sent_and_stands_nowhere_else(
+    status: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    word = "another-planted-secret"
+
+    def script(*_: Any) -> Reply:
+        said = f"Incorrect API key provided: {KEY}, with {word}"
+        return completion() if status == 200 else refusal(said, status)
+
+    with serving(script) as server:
+        server.models = refusal(f"{KEY} {word}", 500)
+        url = server.url.replace("127", "user:pass-planted@127")
+        backend = OpenAI("m", url, api_key=f"{KEY}\n", headers={"X-Key": word}, max_retries=1)
+        (answer,) = ask(backend, request())
+        told = [
+            repr(answer),
+            repr(backend),
+            repr(vars(backend)),
+            str(asyncio.run(backend.health())),
+        ]
+    assert server.headers[0]["Authorization"] == f"Bearer {KEY}"
+    assert server.headers[0]["X-Key"] == word
+    for text in (*told, caplog.text):
+        assert KEY not in text
+        assert word not in text
+        assert "pass-planted" not in text
+
+
+@pytest.mark.parametrize(
+    ("login", "fields"),
+    [
+        ("name:pass-planted@", {}),
+        (":pass-planted@", {}),
+        ("pass-planted@", {}),
+        ("name:p%40ss-planted@", {}),
+        ("", {"headers": {"Authorization": "Basic cGxhbnRlZDpwYXNz"}}),
+        ("name:unused-planted@", {"headers": {"authorization": "Token pass-planted"}}),
+    ],
+)
+def test_what_a_login_is_sent_as_is_not_told_either(login: str, fields: dict[str, Any]) -> None:
+    with serving(lambda *_: completion()) as server:
+        repeated = lambda *_: refusal(f"{server.headers[-1]}", code=400)  # noqa: E731
+        server.script = repeated
+        url = server.url.replace("127", f"{login}127")
+        (answer,) = ask(OpenAI("m", url, **fields), request())
+    (sent,) = (v for name, v in server.headers[0].items() if name.lower() == "authorization")
+    assert answer.outcome == "server"
+    assert "[hidden]" in str(answer.error)
+    for secret in (sent.split()[1], "planted", "@"):
+        assert secret not in str(answer)
+
+
+def test_a_filter_that_repeats_the_key_does_not_bring_it_into_the_text() -> None:
+    reply = refusal(f"your input was flagged, {KEY}", 403)
+    with serving(lambda *_: reply) as server:
+        (answer,) = ask(OpenAI("m", server.url, api_key=KEY), request())
+    assert answer.outcome == "refusal"
+    assert "your input was flagged" in answer.text
+    assert KEY not in str(answer)
+
+
+def test_a_key_is_not_told_when_nobody_answers() -> None:
+    backend = OpenAI("m", f"http://127.0.0.1:{free_port()}/v1?key={KEY}", api_key=KEY)
+    (answer,) = ask(backend, request())
+    assert KEY not in f"{answer} {backend} {asyncio.run(backend.health())}"
+
+
+def test_a_proxy_that_is_not_there_is_named_without_its_password() -> None:
+    proxy = f"http://name:pass-planted@127.0.0.1:{free_port()}"
+    with serving(lambda *_: completion()) as server:
+        (answer,) = ask(OpenAI("m", server.url, proxy=proxy), request())
+    assert answer.outcome == "transport"
+    assert "proxy" in str(answer.error)
+    assert "pass-planted" not in str(answer)
+    assert not server.bodies
+
+
+# --- load ---------------------------------------------------------------------------------
+
+
+def test_two_hundred_requests_arrive_once_each_in_parallel_and_answers_keep_their_order() -> None:
+    def echo(body: dict[str, Any], number: int) -> Reply:
+        if number % 50 == 7:
+            return Reply("busy", 503)
+        return completion(body["messages"][0]["content"].upper())
+
+    texts = [f"request {i}" for i in range(200)]
+    with serving(echo) as server:
+        server.meet = 16
+        answers = ask(OpenAI("m", server.url, concurrency=16, timeout=20), *map(request, texts))
+    assert [answer.text for answer in answers] == [text.upper() for text in texts]
+    retried = 4
+    assert len(server.bodies) == 200 + retried
+    assert {body["messages"][0]["content"] for body in server.requests} == set(texts)
+    assert server.busiest == 16
+
+
+def test_one_backend_serves_several_event_loops_started_or_not() -> None:
+    async def started(backend: OpenAI) -> Generation:
+        await backend.start()
+        answer = await backend.generate(request())
+        await backend.stop()
+        await backend.stop()
+        return answer
+
+    with serving(lambda *_: completion()) as server:
+        backend = OpenAI("m", server.url)
+        answers = [
+            *ask(backend, request()),
+            asyncio.run(started(backend)),
+            *ask(backend, request()),
+        ]
+        assert backend._pool is None
+    assert [answer.outcome for answer in answers] == ["ok"] * 3
+
+
+# --- proxy and TLS ------------------------------------------------------------------------
+
+
+def test_a_proxy_is_really_used() -> None:
+    with serving(lambda *_: completion("through")) as server, proxying() as proxy:
+        (answer,) = ask(OpenAI("m", server.url, proxy=f"http://127.0.0.1:{proxy.port}"), request())
+    assert answer.text == "through"
+    assert proxy.heads[0].startswith(f"POST {server.url}/chat/completions")
+
+
+@pytest.fixture(scope="module")
+def certificates(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, ssl.SSLContext]:
+    """A certificate for 127.0.0.1 that only its own file vouches for, and a server's context."""
+    folder = tmp_path_factory.mktemp("tls")
+    certificate, key = folder / "ca.pem", folder / "key.pem"
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1",
+         "-nodes", "-days", "2", "-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1",
+         "-keyout", str(key), "-out", str(certificate)],
+        check=True, capture_output=True,
+    )  # fmt: skip
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate, key)
+    return certificate, context
+
+
+def test_a_ca_bundle_decides_whether_a_server_is_trusted(
+    certificates: tuple[Path, ssl.SSLContext],
+) -> None:
+    bundle, context = certificates
+    with serving(lambda *_: completion("secret"), tls=context) as server, proxying() as proxy:
+        trusted = OpenAI("m", server.url, ca_bundle=bundle)
+        tunnelled = OpenAI(
+            "m", server.url, ca_bundle=bundle, proxy=f"http://127.0.0.1:{proxy.port}"
+        )
+        distrusted = OpenAI("m", server.url)
+        (good,), (far,), (bad,) = (ask(one, request()) for one in (trusted, tunnelled, distrusted))
+    assert (good.text, far.text) == ("secret", "secret")
+    assert proxy.heads[0].startswith(f"CONNECT 127.0.0.1:{server.port} ")
+    assert bad.outcome == "transport"
+    assert "ca_bundle" in str(bad.error)
+    assert len(server.bodies) == 2
+
+
+def test_https_to_a_server_without_tls_is_told() -> None:
+    with serving(lambda *_: completion()) as server:
+        (answer,) = ask(OpenAI("m", server.url.replace("http:", "https:")), request())
+    assert answer.outcome == "transport"
+    assert "TLS" in str(answer.error)
