@@ -83,6 +83,10 @@ def _mapped(suite: Suite, label: str | None) -> str | None:
     return None if label is None else suite.label_map.get(label, label)
 
 
+def _by_gold_label(suite: Suite, values: Mapping[str, Any]) -> dict[str, Any]:
+    return {str(_mapped(suite, name)): value for name, value in values.items()}
+
+
 def _refuse_duplicates(samples: Sequence[Sample]) -> None:
     counts = Counter(sample.id for sample in samples)
     double = [sample_id for sample_id, count in counts.items() if count > 1]
@@ -107,12 +111,12 @@ def _classify(
                 f"'{prediction.label}', which is none of its classes "
                 f"{', '.join(classifier.classes)}"
             )
+        output = prediction.output
         mapped[sample.id] = replace(
             prediction,
             sample=sample.id,
             label=_mapped(suite, prediction.label),
-            probabilities={
-                str(_mapped(suite, name)): value for name, value in prediction.probabilities.items()
-            },
+            probabilities=_by_gold_label(suite, prediction.probabilities),
+            output=_by_gold_label(suite, output) if isinstance(output, Mapping) else output,
         )
     return tuple(classes), mapped, tuple(getattr(classifier, "notes", ()))

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.records import HarnessError
+from harness.resolve import reveal
 
 KINDS = ("sources", "classifiers", "backends", "explainers", "scorers", "units", "views")
 
@@ -55,13 +56,14 @@ def load(kind: str, name: str, beside: Path | None = None) -> Any:
 def create(kind: str, name: str, beside: Path | None = None, **options: Any) -> Any:
     """An instance of the part `name`; options it does not take are refused in one sentence.
 
-    A part whose constructor has a parameter `beside` is told the folder of the suite.
+    A part whose constructor has a parameter `beside` is told the folder of the suite. Secrets are
+    filled in from the environment here, so that they stand nowhere else.
     """
     part = load(kind, name, beside)
     if beside is not None and "beside" in inspect.signature(part).parameters:
         options.setdefault("beside", str(beside))
     try:
-        return part(**options)
+        return part(**reveal(options))
     except TypeError as error:
         if error.__traceback__ is not None and error.__traceback__.tb_next is None:
             message = str(error).replace(f"{part.__name__}.__init__()", "it")

@@ -116,7 +116,8 @@ class Prediction:
     """What a classifier said of a sample.
 
     `kind` is `distribution` (then `probabilities` sum to 1), `ranking`, `sequence`, `array` or
-    `text` (then `output` holds it). `label` is the class told by the arm `predicted`.
+    `text` (then `output` holds it; probabilities that are independent of each other are an array
+    by class name). `label` is the class told by the arm `predicted`.
     """
 
     sample: str

@@ -8,28 +8,25 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from harness import documents
 from harness.records import HarnessError
 
-# Fields of a part that say where and how it is reached, not what it is: no part of identity.
+# What of a suite is made into parts, whose fields may say how something is reached.
+_PARTS = tuple(
+    (name,)
+    for name in ("source", "classifier", "classifier_baselines", "models", "scorers", "train")
+)
+# Fields that say where and how something is reached, not what it is: no part of identity.
 _TRANSPORT = frozenset(
-    [
-        "base_url",
-        "ca_bundle",
-        "proxy",
-        "timeout",
-        "max_retries",
-        "concurrency",
-        "environment",
-        "start_timeout",
-    ]
+    ("ca_bundle", "timeout", "max_retries", "concurrency", "environment", "start_timeout")
 )
-_SECRETS = frozenset(
-    ["headers", "env", "authorization", "credentials", "token", "password", "secret"]
-)
+# Fields that may hold a secret beside what is none. They are transport as well.
+_MIXED = frozenset({"base_url", "proxy", "headers", "env"})
+_SECRETS = frozenset({"authorization", "credentials", "token", "password", "secret"})
 _SECRET_ENDINGS = (
     "api_key", "apikey", "secret_key", "access_key", "_secret", "_password",
     "access_token", "auth_token", "api_token", "hf_token",
@@ -73,26 +70,39 @@ def _index(place: Any, step: str, setting: str) -> int:
 
 
 def resolve(document: documents.Document, folder: Path) -> tuple[Any, Any]:
-    """The suite with variables and paths filled in, and what identifies it."""
+    """The suite with variables and paths filled in, and what identifies it.
+
+    What may hold a secret keeps its `${NAME}`, which `reveal` fills in where the part is made.
+    """
 
     def walk(value: Any, place: documents.Place) -> tuple[Any, Any]:
+        whole: Any
+        identity: Any
         if isinstance(value, dict):
             pairs = {key: walk(item, (*place, key)) for key, item in value.items()}
             identity = {key: pair[1] for key, pair in pairs.items() if pair[1] is not _ABSENT}
-            whole: Any = {key: pair[0] for key, pair in pairs.items()}
+            whole = {key: pair[0] for key, pair in pairs.items()}
         elif isinstance(value, list):
             items = [walk(item, (*place, i)) for i, item in enumerate(value)]
             whole = [item[0] for item in items]
-            identity = [item[1] for item in items]  # type: ignore[assignment]
+            identity = [item[1] for item in items if item[1] is not _ABSENT]
+        elif _hides(place):
+            whole = value
+            if (
+                _expand(document, value, place) == value
+                and place[0] == "scorers"
+                and _is_secret(place[-1])
+            ):
+                raise document.error(
+                    place, "the run keeps a scorer's fields, so write a secret as ${NAME}"
+                )
         else:
-            whole = _expand(document, value, place)
-            identity = whole
+            whole = identity = _expand(document, value, place)
             if isinstance(whole, str) and _is_path(place, whole):
                 identity = value
                 whole = str(folder / Path(whole).expanduser())
-        name = next((step for step in reversed(place) if isinstance(step, str)), "")
-        if len(place) > 1 and (name in _TRANSPORT or _is_secret(name)):
-            identity = _ABSENT  # type: ignore[assignment]
+        if _hides(place) or (place[:1] in _PARTS and place[-1] in _TRANSPORT):
+            identity = _ABSENT
         return whole, identity
 
     return walk(document.value, ())
@@ -104,17 +114,46 @@ _ABSENT = object()
 def _expand(document: documents.Document, value: Any, place: documents.Place) -> Any:
     if not isinstance(value, str):
         return value
+    try:
+        return _filled(value)
+    except HarnessError as error:
+        raise document.error(place, str(error)) from error
 
+
+def _filled(value: str) -> str:
     def variable(match: re.Match[str]) -> str:
         if match[1] not in os.environ:
-            raise document.error(place, f"the environment variable {match[1]} is not set")
+            raise HarnessError(f"the environment variable {match[1]} is not set")
         return os.environ[match[1]]
 
     return _VARIABLE.sub(variable, value)
 
 
-def _is_secret(name: str) -> bool:
-    return name.lower() in _SECRETS or name.lower().endswith(_SECRET_ENDINGS)
+def reveal(options: Mapping[str, Any]) -> dict[str, Any]:
+    """A part's options with the secrets filled in from the environment."""
+
+    def fill(value: Any) -> Any:
+        if isinstance(value, Mapping):
+            return {key: fill(item) for key, item in value.items()}
+        if isinstance(value, (list, tuple)):
+            return [fill(item) for item in value]
+        return _filled(value) if isinstance(value, str) else value
+
+    return {key: fill(value) if _may_hold_secret(key) else value for key, value in options.items()}
+
+
+def _hides(place: documents.Place) -> bool:
+    """Whether a field of a part is one that may hold a secret, or lies in one."""
+    return place[:1] in _PARTS and any(isinstance(s, str) and _may_hold_secret(s) for s in place)
+
+
+def _may_hold_secret(name: str) -> bool:
+    return name in _MIXED or _is_secret(name)
+
+
+def _is_secret(name: Any) -> bool:
+    lower = str(name).lower()
+    return lower in _SECRETS or lower.endswith(_SECRET_ENDINGS)
 
 
 def _is_path(place: documents.Place, value: str) -> bool:

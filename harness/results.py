@@ -6,14 +6,26 @@ read them. Every number that a person sees is an `Estimate`, so none goes withou
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from harness.records import Cell, Generation, Message, Metric, Prediction, Sample
+from harness.records import (
+    Cell,
+    Generation,
+    GoldRecordStatus,
+    Message,
+    Metric,
+    Prediction,
+    Sample,
+)
 
 Validity = Literal["valid", "not shown", "invalid", "baseline", "no controls"]
 Tone = Literal["good", "bad", "unsure", "plain"]
+
+NOT_MEASURED = "–"
+GOLD_STATUSES: tuple[GoldRecordStatus, ...] = ("draft", "disputed", "constructed", "reviewed")
 
 
 @dataclass(frozen=True)
@@ -32,13 +44,42 @@ class Estimate:
     method: str = ""
 
 
+def number(value: float | None) -> str:
+    """Two decimals below 10, fewer above, no zero before the point; a dash for nothing."""
+    if value is None or value != value:
+        return NOT_MEASURED
+    digits = 2 if abs(value) < 10 else 1 if abs(value) < 100 else 0
+    text = f"{value:,.{digits}f}"
+    if float(text.replace(",", "")) == 0:
+        text = text.lstrip("-")
+    return unpadded(text)
+
+
+def unpadded(text: str) -> str:
+    """A number without the zero before its point, with a true minus: `-0.5` as `−.5`."""
+    return re.sub(r"^(-?)0\.", r"\1.", text).replace("-", "−")
+
+
+def interval(estimate: Estimate) -> str:
+    """`[low, high]`, or words that say why there is none."""
+    if estimate.value is None:
+        return "not measured"
+    if estimate.low is None or estimate.high is None:
+        return estimate.method if estimate.method.startswith("no interval") else "no interval"
+    return f"[{number(estimate.low)}, {number(estimate.high)}]"
+
+
 @dataclass(frozen=True)
 class Sentence:
-    """One sentence of the verdict; `topic` is what it answers (`accuracy`, `stability`, ...)."""
+    """One sentence of the verdict; `topic` is what it answers (`accuracy`, `stability`, ...).
+
+    `about` says in plain words what the figures in it measure.
+    """
 
     topic: str
     text: str
     tone: Tone = "plain"
+    about: str = ""
 
 
 @dataclass(frozen=True)
@@ -84,23 +125,23 @@ class ModelSummary:
     bounds: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     repro_rate: float | None = None
     served: tuple[str, ...] = ()
-    oracle: bool = False
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """Two models compared on what both answered: `a` less `b`, Holm-adjusted p."""
+    """Two models compared on what both answered: `a` less `b`, Holm-adjusted p by `test`."""
 
     metric: str
     a: str
     b: str
     difference: Estimate
     p_adjusted: float | None
+    test: str = ""
 
 
 @dataclass(frozen=True)
 class Rank:
-    """A model's place by one metric with its bootstrap interval; 1 is best.
+    """A model's place by one metric with its interval; 1 is best.
 
     `reason` is set, and the ranks empty, where the models cannot be ranked (no shared samples).
     """
@@ -133,6 +174,18 @@ class WorstCase:
 
 
 @dataclass(frozen=True)
+class VarianceShares:
+    """How much of a score's variance lies between samples, between wordings, and in chance.
+
+    `shares` holds (part, share) by `stats.variance.PARTS`; without repeats the last is missing.
+    """
+
+    metric: str
+    model: str
+    shares: tuple[tuple[str, Estimate], ...]
+
+
+@dataclass(frozen=True)
 class ArmEffect:
     """What the told label does: a paired difference of two arms where the labels differ."""
 
@@ -142,12 +195,17 @@ class ArmEffect:
     difference: Estimate
 
 
+ALL_MODELS, WITHIN_MODELS = "all", "within models"
+
+
 @dataclass(frozen=True)
 class Agreement:
     """How a scorer's verdicts agree with people's, beside people's agreement with each other.
 
-    `group` is `all` or one model (within source). `auc` is of supported against the rest. `people`
-    marks people's agreement with each other.
+    `group` is `ALL_MODELS`, `WITHIN_MODELS` (only claims of one model are compared with each other,
+    so that what merely tells models apart earns nothing) or one model. `auc` is of supported
+    against the rest. `gain` is the scorer's AUC less a baseline's, on the same claims. `people`
+    marks one person against the others; `alpha` is then all people's agreement beyond chance.
     """
 
     measure: str
@@ -158,11 +216,16 @@ class Agreement:
     positives: int
     baseline: bool = False
     people: bool = False
+    gain: Estimate | None = None
+    alpha: Estimate | None = None
 
 
 @dataclass(frozen=True)
 class ClassifierPage:
-    """The classifier's own page. `confusion[i][j]` counts true class i predicted as j."""
+    """The classifier's own page. `confusion[i][j]` counts true class i predicted as j.
+
+    `ece` and `brier` are of its confidence in the label it chose; `None` without probabilities.
+    """
 
     name: str
     classes: tuple[str, ...]
@@ -170,6 +233,7 @@ class ClassifierPage:
     accuracy: Estimate
     balanced_accuracy: Estimate
     ece: Estimate | None
+    brier: Estimate | None = None
     reliability: tuple[tuple[float, float, int], ...] = ()  # mean confidence, accuracy, count
     groups: tuple[tuple[str, str, Estimate], ...] = ()  # metadata key, value, balanced accuracy
     baselines: tuple[tuple[str, Estimate], ...] = ()  # name, balanced accuracy
@@ -220,6 +284,13 @@ class GoldStatus:
     sources_opened: int
     sources: int
 
+    @property
+    def counts(self) -> tuple[tuple[str, int], ...]:
+        """Records by status, the least trusted first; one of unknown status is a draft."""
+        known = {name: self.by_status.get(name, 0) for name in GOLD_STATUSES}
+        known["draft"] += max(0, self.records - sum(known.values()))
+        return tuple((name, count) for name, count in known.items() if count)
+
 
 @dataclass(frozen=True)
 class Results:
@@ -241,6 +312,7 @@ class Results:
     comparisons: tuple[Comparison, ...]
     breakdowns: tuple[Breakdown, ...]
     worst_cases: tuple[WorstCase, ...]
+    variance: tuple[VarianceShares, ...]
     arm_effects: tuple[ArmEffect, ...]
     separations: tuple[SeparationResult, ...]
     agreements: tuple[Agreement, ...]

@@ -41,7 +41,7 @@ STOP_WORDS = frozenset(
     where whether which while who whom whose why will with within without would you your yours
     sometimes typically commonly certain various different include includes including included
     involve involves never cannot none neither ca wo t s ve re ll d
-    use used using main way ways help helps known called well even""".split()
+    use used using main way ways help helps called well even""".split()
 )
 
 # Verbs and nouns that say "this brings that about", read as one word; so are a few plain synonyms
@@ -55,6 +55,11 @@ _SAME = dict.fromkeys(("lead", "trigger", "provok", "result", "induc", "due", "b
     "belly": "abdom",
     "abdomen": "abdom",
     "abdomin": "abdom",
+    "abdominal": "abdom",
+    "unknown": "known",
+    "unclear": "known",
+    "uncertain": "known",
+    "understood": "known",
 }
 
 
@@ -99,6 +104,15 @@ def content(text: str) -> list[str]:
     return [stem(word) for word in words(text) if word not in STOP_WORDS]
 
 
+def content_words(text: str) -> dict[str, str]:
+    """The words that carry meaning by their stems, each as it stands first."""
+    found: dict[str, str] = {}
+    for word in words(text):
+        if word not in STOP_WORDS:
+            found.setdefault(stem(word), word)
+    return found
+
+
 @lru_cache(maxsize=65536)
 def stem(word: str) -> str:
     """A word without plural, tense and adverb endings, British and American spellings unified."""
@@ -125,7 +139,7 @@ _ENDINGS = (
     ("ments", "ment"), ("ingly", ""), ("edly", ""), ("ally", "al"), ("ies", "y"), ("ied", "y"),
     ("ings", ""), ("ing", ""), ("ions", "ion"), ("ness", ""), ("ily", "y"), ("ly", ""),
     ("xes", "x"), ("ches", "ch"), ("shes", "sh"), ("ss", "ss"), ("us", "us"), ("is", "is"),
-    ("ed", ""), ("es", ""), ("s", ""), ("y", "y"),
+    ("eed", "eed"), ("ed", ""), ("es", ""), ("s", ""), ("y", "y"),
 )  # fmt: skip
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import inspect
 
-from harness import plugins
+from harness import plugins, resolve
 from harness.records import HarnessError
 from harness.suite import Suite
 
@@ -41,4 +41,5 @@ def train(suite: Suite) -> str:
             f"it takes {', '.join(name for name in taken if name != 'samples')}"
         )
     # The classifier's own entry may hold fields for predicting that training has no use for.
-    return str(part.train(samples, **{k: v for k, v in options.items() if k in taken}))
+    used = {name: value for name, value in options.items() if name in taken}
+    return str(part.train(samples, **resolve.reveal(used)))

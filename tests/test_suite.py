@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 from small_suite import changed, write
 
-from harness.pipeline import run
+from harness.pipeline import finish, run
 from harness.records import HarnessError
+from harness.store import Store
 from harness.suite import load
 
 
@@ -90,6 +91,32 @@ def test_what_is_wrong_in_a_suite_is_said_before_anything_is_sent(
         run(load(str(path), settings), out=tmp_path / "run")
     assert said in str(error.value)
     assert not (tmp_path / "run" / "run.sqlite").exists()
+
+
+def test_a_scorer_keeps_the_name_of_its_secret_and_never_the_secret(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    judge = {"kind": "./judge.py:Judge", "api_key": "${HARNESS_TEST_KEY}",
+             "base_url": "http://me:${HARNESS_TEST_KEY}@127.0.0.1:1/v1"}  # fmt: skip
+    path = write(tmp_path, changed(scorers=[judge]))
+    (tmp_path / "judge.py").write_text(
+        "from harness.records import Metric, Score\n"
+        "class Judge:\n"
+        "    metrics = (Metric('fine'),)\n"
+        "    def __init__(self, api_key, base_url):\n"
+        "        assert api_key == 'sk-very-secret' and ':sk-very-secret@' in base_url\n"
+        "    def requests(self, subject): return ()\n"
+        "    def score(self, subject, generations): return [Score('fine', 1.0)]\n"
+    )
+    monkeypatch.setenv("HARNESS_TEST_KEY", "sk-very-secret")
+    result = run(load(str(path)), out=tmp_path / "run")
+    with Store.write(result.folder) as store:
+        finish(store)  # the scorer is made again, from what the run holds
+    for file in result.folder.rglob("*"):
+        assert not file.is_file() or b"sk-very-secret" not in file.read_bytes(), file
+    path.write_text(path.read_text().replace("${HARNESS_TEST_KEY}", "sk-very-secret"))
+    with pytest.raises(HarnessError, match=r"scorers\.0\.api_key: .*write a secret as"):
+        load(str(path))
 
 
 def test_set_reaches_into_lists_by_number_and_by_name(tmp_path: Path) -> None:
