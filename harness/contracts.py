@@ -50,7 +50,8 @@ class SourceWithGold(Source, Protocol):
 class Classifier(Protocol):
     """What is being explained: entry point group `harness.classifiers`.
 
-    `classes` are its class names in the order of its outputs; `revision` is the hash of its
+    `classes` are its class names in the order of its outputs (all there are, unless an attribute
+    `classes_known` is false); `revision` is the hash of its
     weights or of the table it reads. Optional: `notes`, sentences about the last predictions that a
     person should read (texts cut short, say), and a static `train(samples, **options) -> str`.
     """

@@ -27,6 +27,12 @@ class Inputs:
     notes: tuple[str, ...] = ()  # what the classifier says of its predictions
     cluster_name: str = "cluster"  # what the source's clusters are: forests, documents, patients
 
+    @property
+    def labels(self) -> frozenset[str]:
+        """The classes, and the true labels of samples."""
+        true = (sample.label for sample in self.samples)
+        return frozenset((*self.classes, *(label for label in true if label is not None)))
+
 
 def prepare(suite: Suite) -> Inputs:
     """Reads the samples, classifies them, and maps all labels to gold's.
@@ -100,6 +106,16 @@ def _classify(
     classifier = part.create("classifiers", suite.folder)
     predictions = classifier.predict(samples)
     classes = [str(_mapped(suite, name)) for name in classifier.classes]
+    true = dict.fromkeys(sample.label for sample in samples if sample.label is not None)
+    strange = [label for label in true if label not in classes]
+    if not getattr(classifier, "classes_known", True):
+        classes += strange
+    elif strange:
+        sample = next(sample for sample in samples if sample.label == strange[0])
+        raise HarnessError(
+            f"sample '{sample.id}' has the label '{strange[0]}', which is none of the classes of "
+            f"classifier '{part.kind}': {', '.join(classes)}; label_map can map its names"
+        )
     doubled = [name for name, count in Counter(classes).items() if count > 1]
     if doubled:
         raise HarnessError(f"label_map: two classes of the classifier become '{doubled[0]}'")

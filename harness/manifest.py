@@ -7,8 +7,8 @@ is all that they need.
 from __future__ import annotations
 
 import platform
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from importlib import metadata
 from typing import Any
@@ -99,6 +99,12 @@ class Manifest:
     def gold_hash(self) -> str:
         """One hash over the gold of all families; part of every score's version."""
         return digest({family.name: family.gold_hash for family in self.families})
+
+    def with_scorers(self, names: Sequence[str]) -> Manifest:
+        """The manifest with those of the named scorers added that it does not hold."""
+        held = {spec.name for spec in self.scorers}
+        new = [spec for spec in map(PartSpec, names) if spec.name not in held]
+        return replace(self, scorers=(*self.scorers, *new))
 
     def save(self, store: Store) -> None:
         """Keeps the manifest in the run."""

@@ -80,7 +80,7 @@ class RunResult:
 def run(
     suite: Suite,
     *,
-    out: Path | None = None,
+    out: str | Path | None = None,
     samples: int | None = None,
     only_failed: bool = False,
     fresh: bool = False,
@@ -93,7 +93,7 @@ def run(
     `KeyboardInterrupt` with everything answered so far stored.
     """
     progress = progress or Silent()
-    folder = out or suite.run_folder
+    folder = Path(out) if out is not None else suite.run_folder
     if (folder / "run.sqlite").exists() and not fresh:
         finished = _finished(suite, folder, samples)
         if finished is not None:
@@ -120,12 +120,17 @@ def finish(
 ) -> RunResult:
     """Scores what is stored and writes the report; asks no model of the suite again.
 
-    `scorers` names those to run, the suite's unless given.
+    `scorers` names those to run, the suite's unless given; one that the suite does not name joins
+    the run's own, and the report shows the others as they stand.
     """
     progress = progress or Silent()
     run = Run(store)
-    made = make_scorers(run.manifest.scorers, Path(run.manifest.folder), scorers)
-    asyncio.run(score(run, made, progress.advance))
+    run.manifest = run.manifest.with_scorers(scorers)
+    folder = Path(run.manifest.folder)
+    chosen = make_scorers(run.manifest.scorers, folder, scorers)
+    asyncio.run(score(run, chosen, progress.advance))
+    run.manifest.save(store)
+    made = make_scorers(run.manifest.scorers, folder) | chosen
     counts = Counter(answered.outcome for answered in run.answered.values())
     left = counts["not_run"] + counts["transport"] + counts["server"]
     store.set_meta({"finished": left == 0})
@@ -170,7 +175,8 @@ def _finished(suite: Suite, folder: Path, samples: int | None) -> RunResult | No
             return None
         scorers = make_scorers(run.manifest.scorers, Path(run.manifest.folder))
         now = {name: version(scorer, run.manifest) for name, scorer in scorers.items()}
-        if now != meta.get("versions_scored") or not _same_gold(suite, run):
+        stored = meta.get("versions_scored", {})
+        if any(stored.get(name) != v for name, v in now.items()) or not _same_gold(suite, run):
             return None
         return _result(run, scorers, write_report=False)
 

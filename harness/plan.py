@@ -68,8 +68,11 @@ class Plan:
         return {planned.key: planned.request for planned in self.cells}
 
     def tokens(self) -> tuple[int, int]:
-        """Roughly the tokens in (four characters each) and at most out, of first turns."""
-        requests = self.requests.values()
+        """Roughly the tokens in (four characters each) and at most out, of first turns.
+
+        Controls and recordings are asked of no model, so they count nothing.
+        """
+        requests = [request for request in self.requests.values() if request.cell is None]
         characters = sum(len(m.text) for request in requests for m in request.messages)
         return characters // 4, sum(request.sampling.max_tokens for request in requests)
 
@@ -132,14 +135,13 @@ def _coverage_of_gold(
     suite: Suite, inputs: Inputs
 ) -> tuple[dict[str, list[str]], dict[str, list[str]]]:
     """Labels without gold and gold without label, by family."""
-    labels = set(inputs.classes) | {s.label for s in inputs.samples if s.label is not None}
     missing, unused = {}, {}
     for spec in suite.families:
         gold = inputs.gold[spec.family.name]
         if not gold.labels:
             continue  # sample-level gold speaks of samples, not of labels
-        missing[spec.family.name] = sorted(labels - set(gold.labels))
-        unused[spec.family.name] = sorted(set(gold.labels) - labels)
+        missing[spec.family.name] = sorted(inputs.labels - set(gold.labels))
+        unused[spec.family.name] = sorted(set(gold.labels) - inputs.labels)
     return missing, unused
 
 

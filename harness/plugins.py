@@ -60,15 +60,23 @@ def create(kind: str, name: str, beside: Path | None = None, **options: Any) -> 
     filled in from the environment here, so that they stand nowhere else.
     """
     part = load(kind, name, beside)
-    if beside is not None and "beside" in inspect.signature(part).parameters:
+    taken = inspect.signature(part).parameters
+    if beside is not None and "beside" in taken:
         options.setdefault("beside", str(beside))
-    try:
-        return part(**reveal(options))
-    except TypeError as error:
-        if error.__traceback__ is not None and error.__traceback__.tb_next is None:
-            message = str(error).replace(f"{part.__name__}.__init__()", "it")
-            raise HarnessError(f"{kind.removesuffix('s')} '{name}': {message}") from error
-        raise
+    where = f"{kind.removesuffix('s')} '{name}'"
+    if not any(p.kind is p.VAR_KEYWORD for p in taken.values()):
+        unknown = next((option for option in options if option not in taken), None)
+        if unknown is not None:
+            known = ", ".join(o for o in taken if o != "beside") or "no field"
+            raise HarnessError(f"{where} has no field '{unknown}'; it takes {known}")
+    missing = [
+        option for option, p in taken.items()
+        if p.default is p.empty and option not in options
+        and p.kind not in (p.VAR_KEYWORD, p.VAR_POSITIONAL)
+    ]  # fmt: skip
+    if missing:
+        raise HarnessError(f"{where} needs the field '{missing[0]}'")
+    return part(**reveal(options))
 
 
 def _import(name: str, get: Any) -> Any:

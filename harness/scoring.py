@@ -150,10 +150,11 @@ def make_scorers(
 
     `folder` is what `./file.py:Class` is relative to. Raises `HarnessError` for unknown ones.
     """
-    known = {spec.kind.rpartition(":")[2]: spec for spec in specs}
-    for name in names:
-        known.setdefault(name.rpartition(":")[2], PartSpec(name))
-    chosen = [name.rpartition(":")[2] for name in names] or list(known)
+    known = {spec.name: spec for spec in specs}
+    asked = [PartSpec(name) for name in names]
+    for spec in asked:
+        known.setdefault(spec.name, spec)
+    chosen = [spec.name for spec in asked] or list(known)
     return {name: known[name].create("scorers", folder) for name in chosen}
 
 

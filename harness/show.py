@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import difflib
 from collections import Counter
+from collections.abc import Sequence
 
 from harness.gold import gold_text
 from harness.inputs import Inputs
@@ -61,7 +63,10 @@ def check_text(suite: Suite, plan: Plan, inputs: Inputs) -> str:
             lines.append(f"  variant {variant} is left out: it {reason}")
         missing = plan.labels_without_gold.get(name, [])
         unused = plan.gold_without_label.get(name, [])
-        lines.append(f"  labels without gold: {', '.join(missing) or 'none'}")
+        if gold.labels and not inputs.labels:
+            lines.append("  gold speaks of labels, and no sample and no class has one")
+        shown = [_with_likely(label, unused) for label in missing]
+        lines.append(f"  labels without gold: {', '.join(shown) or 'none'}")
         lines.append(f"  gold without label: {', '.join(unused) or 'none'}")
         thin = sum(1 for record in gold.records if record.note)
         if thin:
@@ -69,10 +74,24 @@ def check_text(suite: Suite, plan: Plan, inputs: Inputs) -> str:
     return "\n".join(lines)
 
 
-def cells_text(store: Store) -> str:
-    """All cells of a run with their outcomes."""
+def _with_likely(label: str, others: Sequence[str]) -> str:
+    """A label with the one that was probably meant: other letters in capitals, a typing error."""
+    lower = {other.lower().replace("_", " "): other for other in others}
+    near = difflib.get_close_matches(label.lower().replace("_", " "), lower, 1, 0.8)
+    return f"{label} (label_map: {{{label}: {lower[near[0]]}}}?)" if near else label
+
+
+def cells_text(store: Store, beginning: str = "") -> str:
+    """A run's cells with their outcomes: all, or those whose id begins so."""
     run = Run(store)
-    return "\n".join(f"{a.outcome:<14} {cell}" for cell, a in run.answered.items())
+    found = [
+        f"{a.outcome:<14} {cell}" for cell, a in run.answered.items() if cell.startswith(beginning)
+    ]
+    if not found:
+        raise HarnessError(
+            f"no cell of the run begins with '{beginning}'; `harness show RUN` lists them"
+        )
+    return "\n".join(found)
 
 
 def cell_text(store: Store, cell_id: str) -> str:
@@ -119,7 +138,7 @@ def _score_lines(store: Store, cell: Cell, key: str) -> list[str]:
             continue
         value = "not applicable" if score.value is None else f"{score.value:.3f}"
         group = f"  over {score.subject}" if score.subject_kind == "group" else ""
-        lines.append(f"{score.scorer}.{score.metric:<28} {value}{group}")
+        lines.append(f"{f'{score.scorer}.{score.metric}':<40} {value}{group}")
         for claim in (score.detail or {}).get("claims", ()):
             mark = {"supported": "+", "contradicted": "!", "unsupported": " "}[claim["verdict"]]
             lines.append(f"    {mark} [{claim['importance']}] {claim['text']}")

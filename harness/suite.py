@@ -35,6 +35,11 @@ class PartSpec:
     kind: str
     options: Mapping[str, Any] = field(default_factory=dict)
 
+    @property
+    def name(self) -> str:
+        """What the part is called: the class of a plug-in of one's own."""
+        return self.kind.rpartition(":")[2]
+
     def create(self, group: str, folder: Path) -> Any:
         """The part itself. Raises `HarnessError` where there is none, or a field is wrong."""
         return plugins.create(group, self.kind, folder, **self.options)

@@ -12,6 +12,7 @@ from small_suite import changed, write
 
 import harness
 from harness.export import cells_table
+from harness.pipeline import finish, report
 from harness.records import InfrastructureError
 from harness.store import Store
 
@@ -188,6 +189,35 @@ def test_changed_gold_is_scored_again_without_asking(tmp_path: Path) -> None:
     result = harness.run(path, out=tmp_path / "run")
     assert result.scores["version"].nunique() == 2
     assert len(asked(tmp_path)) == count
+
+
+def test_a_true_label_that_is_never_predicted_is_a_class_of_recorded_labels(tmp_path: Path) -> None:
+    path = suite(tmp_path, controls=["gold"], models=None)
+    notes = tmp_path / "notes.csv"
+    notes.write_text(notes.read_text().replace("indigestion,indigestion", "indigestion,gastritis")
+                     .replace("gastritis,indigestion", "gastritis,gastritis"))  # fmt: skip
+    text = path.read_text()
+    start = text.index("  probabilities:")
+    path.write_text(text[:start] + text[text.index("families:") :])
+    result = harness.run(path, out=str(tmp_path / "run"))
+    page = result.results.classifier
+    assert page is not None
+    assert list(page.classes) == ["gastritis", "indigestion"]
+
+
+def test_scoring_with_one_scorer_more_keeps_the_others_and_the_run_finished(tmp_path: Path) -> None:
+    path = suite(tmp_path)
+    harness.run(path, out=tmp_path / "run")
+    with Store.write(tmp_path / "run") as store:
+        result = finish(store, scorers=["./parrot.py:WordCount"])
+    shown = {metric.scorer for metric in result.results.metrics}
+    assert shown == {"label", "WordCount"}
+    assert {metric.scorer for metric in report(tmp_path / "run").results.metrics} == shown
+    count = len(asked(tmp_path))
+    before = (tmp_path / "run" / "run.sqlite").read_bytes()
+    harness.run(path, out=tmp_path / "run")
+    assert len(asked(tmp_path)) == count
+    assert (tmp_path / "run" / "run.sqlite").read_bytes() == before
 
 
 def test_a_cost_limit_stops_asking_and_the_rest_is_not_run(tmp_path: Path) -> None:

@@ -115,9 +115,19 @@ def test_no_prompt_holds_the_true_label_the_id_or_the_evidence(tmp_path: Path) -
 
 def test_labels_without_gold_and_gold_without_label_are_listed_both_ways(tmp_path: Path) -> None:
     notes = NOTES.replace("s4,Burps in the evening.,indigestion", "s4,Burps.,ulcer")
-    plan = planned(write(tmp_path, **{"notes.csv": notes}), "label_map={indigestion: dyspepsia}")
+    path = write(tmp_path, **{"notes.csv": notes})
+    # Without columns of probabilities nobody says which classes the classifier knows.
+    plan = planned(path, "label_map={indigestion: dyspepsia}", "classifier.probabilities={}")
     assert plan.labels_without_gold == {"small": ["dyspepsia", "ulcer"]}
     assert plan.gold_without_label == {"small": ["indigestion"]}
+
+
+def test_a_true_label_that_the_classifier_does_not_know_is_refused_before_anything_is_sent(
+    tmp_path: Path,
+) -> None:
+    notes = NOTES.replace("s4,Burps in the evening.,indigestion", "s4,Burps.,ulcer")
+    with pytest.raises(HarnessError, match="sample 's4' has the label 'ulcer', which is none of"):
+        planned(write(tmp_path, **{"notes.csv": notes}))
 
 
 def test_a_label_map_turns_classifier_and_source_names_into_gold_labels(tmp_path: Path) -> None:

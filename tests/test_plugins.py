@@ -88,7 +88,7 @@ def test_an_error_inside_a_constructor_is_not_mistaken_for_a_wrong_option(tmp_pa
     (tmp_path / "broken.py").write_text(
         "class Broken:\n    def __init__(self, model):\n        len(3)\n"
     )
-    with pytest.raises(HarnessError, match="unexpected keyword argument 'colour'"):
+    with pytest.raises(HarnessError, match="has no field 'colour'; it takes model"):
         plugins.create("backends", "./broken.py:Broken", tmp_path, model="m", colour=1)
     with pytest.raises(TypeError, match="has no len"):
         plugins.create("backends", "./broken.py:Broken", tmp_path, model="m")

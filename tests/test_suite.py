@@ -76,7 +76,7 @@ def test_a_secret_is_nowhere_in_the_run(
         (["families=[gii]"], "there is no 'gii'"),
         (["families=[{family: small, variants: [bse]}]"], "has no variant 'bse'"),
         (["families=[{family: small, aspects: [cause]}]"], "has no aspect 'cause'"),
-        (["source.txt=note"], "unexpected keyword argument 'txt'"),
+        (["source.txt=note"], "source 'table' has no field 'txt'; it takes path"),
         (["models=[{name: a, backend: ./parrot.py:Parot}]"], "cannot be loaded"),
         (["models=[{name: a, backend: ./no.py:Parrot}]"], "there is no file"),
         (["explain={methods: [x]}"], "not available in this version"),
@@ -115,7 +115,7 @@ def test_a_scorer_keeps_the_name_of_its_secret_and_never_the_secret(
     for file in result.folder.rglob("*"):
         assert not file.is_file() or b"sk-very-secret" not in file.read_bytes(), file
     path.write_text(path.read_text().replace("${HARNESS_TEST_KEY}", "sk-very-secret"))
-    with pytest.raises(HarnessError, match=r"scorers\.0\.api_key: .*write a secret as"):
+    with pytest.raises(HarnessError, match=r"scorers\[0\]\.api_key: .*write a secret as"):
         load(str(path))
 
 

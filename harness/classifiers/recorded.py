@@ -23,7 +23,8 @@ class Recorded:
     taken where there are any, and an empty mapping says that there are none. With probabilities
     the label may be missing, and is then the most probable class; where it is given it stands
     even if another class is more probable, as with a decision threshold. `classes` lists the
-    class names; by default they are those with a probability, else the labels found, sorted.
+    class names; by default they are those with a probability, else the labels found, sorted, to
+    which the samples' true labels are added.
     """
 
     def __init__(
@@ -51,6 +52,7 @@ class Recorded:
         if label is None and not probabilities:
             raise HarnessError(f"{path}: name a column of labels, or columns of probabilities")
         self._label = label
+        self.classes_known = classes is not None or bool(probabilities)
         found = self._classes_found(rows)
         self.classes = check_classes(found if classes is None else classes, path)
         self._check_columns()

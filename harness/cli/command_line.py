@@ -73,7 +73,8 @@ def _parser(arguments: Sequence[str]) -> tuple[argparse.ArgumentParser, str | No
     commands = parser.add_subparsers(metavar="COMMAND")
     chosen = next((word for word in arguments if not word.startswith("-")), None)
     for name, about in COMMANDS.items():
-        command = commands.add_parser(name, help=about, description=about.capitalize() + ".")
+        sentence = f"{about[0].upper()}{about[1:]}."
+        command = commands.add_parser(name, help=about, description=sentence)
         if name == chosen:
             importlib.import_module(f"harness.cli.{name}").add_arguments(command)
     return parser, chosen if chosen in COMMANDS else None

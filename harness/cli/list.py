@@ -17,6 +17,8 @@ def main(options: argparse.Namespace) -> int:
     if options.kind in KINDS:
         for name, point in sorted(registered(options.kind).items()):
             print(f"{name:<16} {point.value}")
+        if not registered(options.kind):
+            print(f"there are no {options.kind} yet")
         return 0
     from harness.suite import CONTROLS, builtin_suites
 

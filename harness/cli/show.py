@@ -9,8 +9,9 @@ from pathlib import Path
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("run", type=Path, help="a run's folder")
     parser.add_argument(
-        "cell", nargs="?", help="model/sample/family/variant/arm/aspect/repeat; without it, a list"
-    )
+        "cell", nargs="?",
+        help="model/sample/family/variant/arm/aspect/repeat; a list of those that begin so, or all",
+    )  # fmt: skip
 
 
 def main(options: argparse.Namespace) -> int:
@@ -18,5 +19,6 @@ def main(options: argparse.Namespace) -> int:
     from harness.store import Store
 
     with Store.read(options.run) as store:
-        print(cell_text(store, options.cell) if options.cell else cells_text(store))
+        whole = options.cell and options.cell.count("/") == 6
+        print(cell_text(store, options.cell) if whole else cells_text(store, options.cell or ""))
     return 0
