@@ -1,10 +1,13 @@
-"""How fast requests go through, against a peer on the same server: requests a second, as a ratio.
+"""How fast requests go through, against peers on the same server: requests a second, as ratios.
 
-A server on 127.0.0.1 answers every chat completion after a fixed time. The harness and inspect_ai
-(from an environment of its own) each ask it for the same number of answers with the same number of
-connections; both store every answer. The limit is connections divided by the answering time.
+A server on 127.0.0.1 answers every chat completion after a fixed time. The harness and each peer
+(inspect_ai, lm-eval; from environments of their own) ask it for the same number of answers with
+the same number of connections, the same prompts and settings; all store every answer. The limit
+is connections divided by the answering time.
 
-    python benchmarks/throughput.py --peer-python PATH   # a Python that has inspect_ai
+    python -m venv inspect && inspect/bin/pip install inspect_ai openai
+    python -m venv lm_eval && lm_eval/bin/pip install "lm_eval[api]"
+    python benchmarks/throughput.py --inspect-ai inspect/bin/python --lm-eval lm_eval/bin/python
 """
 
 from __future__ import annotations
@@ -19,7 +22,7 @@ import tempfile
 import time
 from pathlib import Path
 
-PEER = """
+INSPECT_AI = """
 import sys
 from inspect_ai import Task, eval
 from inspect_ai.dataset import MemoryDataset, Sample
@@ -31,6 +34,38 @@ task = Task(dataset=MemoryDataset(samples), solver=generate(), scorer=includes()
 eval(task, model="openai-api/local/m", model_base_url=url, max_connections=connections,
      max_samples=connections, log_dir=logs, display="none", temperature=0.7, max_tokens=32)
 """
+
+LM_EVAL = """
+import json, sys
+from pathlib import Path
+from lm_eval import simple_evaluate
+from lm_eval.loggers import EvaluationTracker
+from lm_eval.tasks import TaskManager
+url, count, connections, logs = sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), sys.argv[4]
+data = Path(logs) / "findings.jsonl"
+data.write_text("".join(
+    json.dumps({"question": f"Explain finding number {i}.", "target": "finding"}) + "\\n"
+    for i in range(count)))
+task = {"task": "findings", "dataset_path": "json", "test_split": "test",
+        "dataset_kwargs": {"data_files": {"test": str(data)}, "cache_dir": logs},
+        "output_type": "generate_until", "doc_to_text": "{{question}}",
+        "doc_to_target": "{{target}}", "metric_list": [{"metric": "exact_match"}],
+        "generation_kwargs": {"until": [], "do_sample": True, "temperature": 0.7,
+                              "max_gen_toks": 32}}
+tracker = EvaluationTracker(output_path=logs)
+found = simple_evaluate(
+    model="local-chat-completions", tasks=[task], apply_chat_template=True, bootstrap_iters=0,
+    model_args={"model": "m", "base_url": url + "/chat/completions", "tokenizer_backend": None,
+                "num_concurrent": connections, "max_retries": 1},
+    task_manager=TaskManager(include_defaults=False), log_samples=True,
+    evaluation_tracker=tracker)
+samples = found.pop("samples")
+assert all(row["resps"][0][0] for row in samples["findings"]) and len(samples["findings"]) == count
+tracker.save_results_aggregated(results=found, samples=samples)
+tracker.save_results_samples(task_name="findings", samples=samples["findings"])
+"""
+
+PEERS = {"inspect_ai": INSPECT_AI, "lm_eval": LM_EVAL}
 
 SUITE = """
 name: throughput
@@ -87,7 +122,9 @@ async def serve(seconds: float) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--peer-python", type=Path, help="a Python that has inspect_ai")
+    for name in PEERS:
+        option = "--" + name.replace("_", "-")
+        parser.add_argument(option, type=Path, metavar="PYTHON", help=f"a Python that has {name}")
     parser.add_argument("--requests", type=int, default=2000)
     parser.add_argument("--connections", type=int, default=64)
     parser.add_argument("--answer-seconds", type=float, default=0.05)
@@ -109,8 +146,9 @@ def main() -> None:
     try:
         for _ in range(options.rounds):
             rates["harness"].append(_harness(url, options))
-            if options.peer_python is not None:
-                rates.setdefault("inspect_ai", []).append(_peer(url, options))
+            for name in PEERS:
+                if python := getattr(options, name):
+                    rates.setdefault(name, []).append(_peer(name, python, url, options))
     finally:
         server.stdin.close()
         server.wait(10)
@@ -122,9 +160,10 @@ def main() -> None:
     for name, values in rates.items():
         middle = sorted(values)[len(values) // 2]
         print(f"{name:<11} {middle:7,.0f}/s whole process, {middle / limit:.2f} of the limit")
-    if "inspect_ai" in rates:
-        pairs = sorted(a / b for a, b in zip(rates["harness"], rates["inspect_ai"], strict=True))
-        print(f"ratio       {pairs[len(pairs) // 2]:7.1f} (lowest {pairs[0]:.1f})")
+    for name in [peer for peer in PEERS if peer in rates]:
+        pairs = sorted(a / b for a, b in zip(rates["harness"], rates[name], strict=True))
+        middle = pairs[len(pairs) // 2]
+        print(f"harness to {name:<10} {middle:5.1f} times as fast (lowest {pairs[0]:.1f})")
 
 
 def _harness(url: str, options: argparse.Namespace) -> float:
@@ -138,17 +177,17 @@ def _harness(url: str, options: argparse.Namespace) -> float:
         return _timed([*command, "--out", str(folder / "run")], options.requests)
 
 
-def _peer(url: str, options: argparse.Namespace) -> float:
-    with tempfile.TemporaryDirectory() as name:
-        script = Path(name) / "peer.py"
-        script.write_text(PEER)
+def _peer(name: str, python: Path, url: str, options: argparse.Namespace) -> float:
+    with tempfile.TemporaryDirectory() as folder:
+        script = Path(folder) / "peer.py"
+        script.write_text(PEERS[name])
         counts = [str(options.requests), str(options.connections)]
-        return _timed([str(options.peer_python), str(script), url, *counts, name], options.requests)
+        return _timed([str(python), str(script), url, *counts, folder], options.requests)
 
 
 def _timed(command: list[str], requests: int) -> float:
     started = time.perf_counter()
-    environment = {**os.environ, "LOCAL_API_KEY": "x"}
+    environment = {**os.environ, "LOCAL_API_KEY": "x", "OPENAI_API_KEY": "x"}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     if done.returncode:
         sys.exit(done.stderr or done.stdout)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 import tempfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cache
 from importlib import metadata
 from pathlib import Path
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     Vectors = npt.NDArray[np.float32]
 
 BUILTIN_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
-_BATCH = 64
+_TOKENS = 1024  # of a batch, padding included: what a core's cache holds, so larger is slower
 
 
 class Embedder:
@@ -62,11 +62,21 @@ class Embedder:
 
     def add(self, texts: Iterable[str]) -> None:
         """Embeds what is not yet known, in batches of similar length."""
-        new = sorted({text for text in texts if text not in self._vectors}, key=_length)
+        import numpy as np
+
+        new = sorted({text for text in texts if text not in self._vectors})
         if not new:
             return
-        vectors: Vectors = _load(self.model).encode(
-            new, batch_size=_BATCH, normalize_embeddings=True, show_progress_bar=False
+        model = _load(self.model)
+        lengths = _token_counts(model, new)
+        new.sort(key=lengths.__getitem__)
+        vectors: Vectors = np.concatenate(
+            [
+                model.encode(
+                    batch, batch_size=len(batch), normalize_embeddings=True, show_progress_bar=False
+                )
+                for batch in _batches(new, lengths)
+            ]
         )
         self._vectors.update(zip(new, vectors, strict=True))
         if self._folder is not None:
@@ -97,8 +107,23 @@ class Embedder:
         os.replace(name, target)
 
 
-def _length(text: str) -> tuple[int, str]:
-    return len(text), text
+def _token_counts(model: Any, texts: list[str]) -> dict[str, int]:
+    """How many tokens the model reads of each text."""
+    longest = model.max_seq_length or _TOKENS
+    counts = (len(ids) for ids in model.tokenizer(texts, verbose=False)["input_ids"])
+    return {text: min(count, longest) for text, count in zip(texts, counts, strict=True)}
+
+
+def _batches(texts: Iterable[str], lengths: Mapping[str, int]) -> Iterator[list[str]]:
+    """Texts in order of length, cut where a batch would hold more than `_TOKENS` tokens."""
+    batch: list[str] = []
+    for text in texts:
+        if batch and (len(batch) + 1) * lengths[text] > _TOKENS:
+            yield batch
+            batch = []
+        batch.append(text)
+    if batch:
+        yield batch
 
 
 def builtin_folder() -> Path:

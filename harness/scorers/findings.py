@@ -7,7 +7,7 @@ of them, and every sector F1 stands beside its floors.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from harness.octa.findings import Findings, LesionFinding, ParsedFindings, findings_of, parse
@@ -89,9 +89,8 @@ class FindingsScores:
 
     The presence metrics are 1 where a cell is right. Averaged over all cells they would reward
     whoever knows the stage, so their figure is the balanced accuracy within the stages where both
-    values occur: each score's detail holds `stage` (the true one), `true` and `said`, and
-    `balanced_presence` makes the figure of them. A lesion left unmentioned, or both affirmed and
-    denied, is wrong either way.
+    values occur (`harness.stats.balanced`): each score's detail holds `stage` (the true one),
+    `true` and `said`. A lesion left unmentioned, or affirmed and denied, is wrong either way.
 
     Nothing is applicable where the parser read less than 80 % of the sentences. An empty answer
     or a refusal states nothing, and is scored as such.
@@ -201,24 +200,6 @@ def sector_f1(said: Iterable[str], true: Iterable[str]) -> float:
     return 2.0 * len(named & drawn) / (len(named) + len(drawn))
 
 
-def balanced_presence(details: Iterable[Mapping[str, Any]]) -> float | None:
-    """Balanced accuracy of presence within the stages where both values occur, in [0, 1].
-
-    `details` are those of one presence metric's scores. Within a stage it is the mean of the
-    shares right among images with and among images without the lesion; stages are averaged.
-    `None` where no stage has both.
-    """
-    right: dict[str, dict[bool, list[bool]]] = {}
-    for detail in details:
-        by_truth = right.setdefault(detail["stage"], {True: [], False: []})
-        by_truth[detail["true"]].append(detail["said"] == detail["true"])
-    return _mean(
-        (_share(by_truth[True]) + _share(by_truth[False])) / 2
-        for _, by_truth in sorted(right.items())
-        if by_truth[True] and by_truth[False]
-    )
-
-
 def _located(lesion: Lesion, true: LesionFinding, said: LesionFinding) -> dict[str, float | None]:
     """Sector and count scores of a lesion type that the image has."""
     if not true.present:
@@ -274,10 +255,6 @@ def _contradiction(parsed: ParsedFindings) -> float | None:
     else:
         clashes = [present["neovascularisation"] is False]
     return float(any(clashes))
-
-
-def _share(right: Sequence[bool]) -> float:
-    return sum(right) / len(right)
 
 
 def _mean(values: Iterable[float | None]) -> float | None:

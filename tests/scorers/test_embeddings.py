@@ -32,6 +32,15 @@ def test_a_vector_does_not_depend_on_its_batch(embedder: Embedder) -> None:
     np.testing.assert_allclose(embedder(TEXTS), alone, atol=1e-6)
 
 
+def test_batches_hold_every_text_once_and_few_tokens(monkeypatch: pytest.MonkeyPatch) -> None:
+    lengths = {f"text {number}": number for number in range(1, 90)}
+    monkeypatch.setattr(embeddings, "_TOKENS", 80)
+    batches = list(embeddings._batches(lengths, lengths))
+    assert [text for batch in batches for text in batch] == list(lengths)
+    assert all(len(b) == 1 or len(b) * lengths[b[-1]] <= 80 for b in batches)
+    assert max(map(len, batches)) > 1
+
+
 def test_nearer_meaning_is_a_larger_cosine(embedder: Embedder) -> None:
     a, b, c = embedder(["The stomach hurts.", "There is abdominal pain.", "The bus is late."])
     assert a @ b > a @ c + 0.2

@@ -7,13 +7,14 @@ from dataclasses import asdict
 
 import numpy as np
 import pytest
-from sklearn.metrics import balanced_accuracy_score, f1_score
+from sklearn.metrics import f1_score
 
 from harness.octa.findings import Findings, findings_of, gold_record, write
 from harness.octa.geometry import SECTORS
 from harness.octa.pathology import LABELS, LESIONS, Instance
 from harness.records import Cell, Evidence, Generation, HarnessError, Sample, Subject
-from harness.scorers.findings import FindingsScores, balanced_presence, sector_f1
+from harness.scorers.findings import FindingsScores, sector_f1
+from harness.stats.balanced import balanced_mean
 
 SCORER = FindingsScores()
 
@@ -201,26 +202,16 @@ def test_a_sample_without_instances_is_not_applicable():
         SCORER.score(Subject("cell", "c", (), sample=broken), [Generation(text="x")])
 
 
-def test_presence_is_balanced_within_the_stages_where_both_values_occur():
-    rng = np.random.default_rng(5)
-    details, expected = [], []
-    for stage, both in (("healthy", False), ("non-proliferative", True), ("proliferative", True)):
-        true = rng.random(80) < (0.7 if both else 0.0)
-        said = np.where(rng.random(80) < 0.8, true, ~true)
-        details += [
-            {"stage": stage, "true": bool(t), "said": bool(s)}
-            for t, s in zip(true, said, strict=True)
-        ]
-        if both:
-            expected.append(balanced_accuracy_score(true, said))
-    assert balanced_presence(details) == pytest.approx(np.mean(expected))
-    assert balanced_presence(details[:80]) is None
-
-
 def test_knowing_the_stage_alone_is_worth_one_half_in_balanced_presence():
     details = []
     for stage, dropout in itertools.product(LABELS[1:], (True, False)):
         drawn = _instances(dropout="north" if dropout else "", microaneurysm="south south south")
         scored = _score(drawn, write(Findings(stage, dropout=findings_of(PROLIFERATIVE).dropout)))
         details.append({**scored["dropout_presence"].detail, "stage": stage})
-    assert balanced_presence(details) == 0.5
+    found = balanced_mean(
+        [one["said"] == one["true"] for one in details],
+        within=[one["stage"] for one in details],
+        over=[one["true"] for one in details],
+        clusters=range(len(details)),
+    )
+    assert found.value == 0.5
