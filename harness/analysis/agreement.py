@@ -1,7 +1,7 @@
 """How the claim verdicts agree with people's labels of the same claims, beside baselines.
 
-Correlation across sources rewards whatever tells sources apart, so agreement is given for all
-answers together and within each model.
+Agreement over several models rewards whatever tells the models apart, so it is given for all
+answers together, within models, and for each model.
 """
 
 from __future__ import annotations
@@ -10,136 +10,233 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from harness.analysis.claim_baselines import claim_baselines
 from harness.analysis.score_table import ScoreTable
 from harness.identity import text_id
 from harness.records import HarnessError
-from harness.results import Agreement, Estimate
+from harness.results import ALL_MODELS, WITHIN_MODELS, Agreement, Estimate
+from harness.scorers.explanations import explanation_text
 from harness.stats import agreement
-from harness.tables import read_rows
+from harness.tables import Row, as_text, read_rows
 
 
 @dataclass(frozen=True)
 class Judged:
-    """One claim of one answer: what people said, and what each measure gave it."""
+    """One claim of one answer: what people said, and what the scorer gave it.
+
+    `positive` is the label that people agreed on; `raters` are their votes where known.
+    """
 
     model: str
     cluster: str
+    claim: str
+    answer: str
     positive: bool
     supported: bool
-    measures: Mapping[str, float]
+    support: float
     raters: tuple[bool, ...]
 
 
-def agreements(table: ScoreTable) -> tuple[Agreement, ...]:
+@dataclass(frozen=True)
+class Labels:
+    """The judged claims of a run, and in `warnings` what stands in the way of using the others."""
+
+    judged: tuple[Judged, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+
+def agreements(judged: Sequence[Judged], *, seed: int, cluster_name: str) -> tuple[Agreement, ...]:
     """Agreement of the scorer, of its baselines, and of people with each other."""
-    columns = table.run.manifest.human_labels
-    if columns is None:
-        return ()
-    judged = _judged(table, columns)
     if not judged:
         return ()
-    groups = {"all": judged}
-    for model in sorted({item.model for item in judged}):
-        groups[model] = [item for item in judged if item.model == model]
+    models = sorted({item.model for item in judged})
+    measures = {"claim support": [item.support for item in judged]}
+    measures |= claim_baselines([(item.answer, item.claim) for item in judged])
+    groups: dict[str, list[int]] = {ALL_MODELS: list(range(len(judged)))}
+    if len(models) > 1:
+        groups[WITHIN_MODELS] = groups[ALL_MODELS]
+        for model in models:
+            groups[model] = [i for i, item in enumerate(judged) if item.model == model]
     found = []
-    for group, items in groups.items():
-        names = list(items[0].measures)
-        for name in names:
-            found.append(_agreement(name, group, items, baseline=name != "support"))
-        people = _people(group, items)
-        if people is not None:
-            found.append(people)
+    for group, places in groups.items():
+        items = [judged[i] for i in places]
+        scores = {name: [values[i] for i in places] for name, values in measures.items()}
+        compared = _Compared(group, items, seed, cluster_name)
+        found += compared.measures(scores)
+        if min(len(item.raters) for item in items) > 1:
+            found.append(compared.people())
     return tuple(found)
 
 
-def _agreement(name: str, group: str, items: Sequence[Judged], *, baseline: bool) -> Agreement:
-    truth = [item.positive for item in items]
-    clusters = [item.cluster for item in items]
-    kappa = Estimate(None, method="a baseline has no verdicts")
-    if not baseline:
-        kappa = agreement.cohen_kappa(truth, [item.supported for item in items], clusters)
-    return Agreement(
-        measure="claim support" if name == "support" else name,
-        group=group,
-        auc=agreement.auc(truth, [item.measures[name] for item in items], clusters),
-        kappa=kappa,
-        n=len(items),
-        positives=sum(truth),
-        baseline=baseline,
+@dataclass(frozen=True)
+class _Compared:
+    """One group of judged claims, held against people by several measures."""
+
+    group: str
+    items: Sequence[Judged]
+    seed: int
+    cluster_name: str
+
+    @property
+    def positives(self) -> int:
+        return sum(item.positive for item in self.items)
+
+    def measures(self, scores: Mapping[str, Sequence[float]]) -> list[Agreement]:
+        """The first measure is the scorer's own, the others are baselines."""
+        truth = [item.positive for item in self.items]
+        clusters = [item.cluster for item in self.items]
+        own, *_ = scores.values()
+        found = []
+        for name, values in scores.items():
+            baseline = values is not own
+            gain, kappa = None, Estimate(None, method="a baseline has no verdicts")
+            if baseline:
+                gain = agreement.auc_difference(
+                    truth, own, values, clusters, strata=self._strata(self.items), **self._names
+                )
+            elif self.group == WITHIN_MODELS:
+                kappa = Estimate(None, method="kappa is of one model, or of all")
+            else:
+                supported = [item.supported for item in self.items]
+                kappa = agreement.cohen_kappa(truth, supported, clusters, **self._names)
+            auc = agreement.auc(
+                truth, values, clusters, strata=self._strata(self.items), **self._names
+            )
+            found.append(
+                Agreement(
+                    name, self.group, auc, kappa, len(self.items), self.positives,
+                    baseline=baseline, gain=gain,
+                )
+            )  # fmt: skip
+        return found
+
+    def people(self) -> Agreement:
+        """People by the same measures: each against what more than half of the others say.
+
+        Where half of the others say so, that is no majority and counts as not positive.
+        """
+        units, truth, votes = [], [], []
+        for item in self.items:
+            for i, vote in enumerate(item.raters):
+                others = item.raters[:i] + item.raters[i + 1 :]
+                units.append(item)
+                truth.append(sum(others) * 2 > len(others))
+                votes.append(vote)
+        clusters = [item.cluster for item in units]
+        return Agreement(
+            measure="one person against the others",
+            group=self.group,
+            auc=agreement.auc(truth, votes, clusters, strata=self._strata(units), **self._names),
+            kappa=Estimate(None, method="kappa is of one model, or of all")
+            if self.group == WITHIN_MODELS
+            else agreement.cohen_kappa(truth, votes, clusters, **self._names),
+            n=len(self.items),
+            positives=self.positives,
+            people=True,
+            alpha=None
+            if self.group == WITHIN_MODELS
+            else agreement.krippendorff_alpha(
+                [item.raters for item in self.items],
+                [item.cluster for item in self.items],
+                **self._names,
+            ),
+        )
+
+    def _strata(self, items: Sequence[Judged]) -> list[str] | None:
+        return [item.model for item in items] if self.group == WITHIN_MODELS else None
+
+    @property
+    def _names(self) -> dict[str, Any]:
+        return {"seed": self.seed, "cluster_name": self.cluster_name}
+
+
+def human_labels(table: ScoreTable) -> Labels:
+    """People's labels that the suite names, each with the verdict on the same claim.
+
+    What cannot be used is said in the warnings and never ends a report: a run's folder can be
+    copied without the table of labels.
+    """
+    columns = table.run.manifest.human_labels
+    if columns is None:
+        return Labels()
+    try:
+        judged, missed = _judged(table, columns)
+    except HarnessError as error:
+        return Labels(warnings=(f"Agreement with people is not shown: {error}.",))
+    if not missed:
+        return Labels(judged)
+    return Labels(
+        judged,
+        (
+            f"{missed:,} of {missed + len(judged):,} labels by people are of claims or answers "
+            "that this run did not score; agreement with people is of the others.",
+        ),
     )
 
 
-def _people(group: str, items: Sequence[Judged]) -> Agreement | None:
-    """People's agreement by the same measures: each rater against the others' share."""
-    count = min(len(item.raters) for item in items)
-    if count < 2:
-        return None
-    truth, scores, votes, clusters = [], [], [], []
-    for item in items:
-        for i, vote in enumerate(item.raters):
-            others = [v for j, v in enumerate(item.raters) if j != i]
-            truth.append(sum(others) * 2 > len(others))
-            scores.append(float(vote))
-            votes.append(vote)
-            clusters.append(item.cluster)
-    return Agreement(
-        measure="one person against the others",
-        group=group,
-        auc=agreement.auc(truth, scores, clusters),
-        kappa=agreement.cohen_kappa(truth, votes, clusters),
-        n=len(items),
-        positives=sum(item.positive for item in items),
-        people=True,
-    )
-
-
-def _judged(table: ScoreTable, columns: Mapping[str, str]) -> list[Judged]:
-    claims = _claims(table)
-    found = []
+def _judged(table: ScoreTable, columns: Mapping[str, str]) -> tuple[tuple[Judged, ...], int]:
+    """The labelled claims, and how many labels of the run's own samples and models found none."""
+    if "model" not in columns and len(table.models) > 1:
+        raise HarnessError("human_labels must name the column that says whose answer was judged")
+    scored, positive = _scored(table), columns["positive"]
+    found, missed = [], 0
     for row in read_rows(columns["path"]):
-        if "sample" in columns:
-            sample = str(row.column(columns["sample"]))
-        elif "input" in columns:
-            sample = text_id(str(row.column(columns["input"])))
-        else:
-            raise HarnessError("human_labels: name one of the columns 'sample' and 'input'")
-        model = str(row.column(columns["model"])) if "model" in columns else ""
-        text = str(row.column(columns["claim"])).strip()
-        entry = claims.get((model, sample, text)) or claims.get(("", sample, text))
-        if entry is None:
+        sample = _sample(row, columns)
+        model = str(row.text(columns["model"])) if "model" in columns else table.models[0]
+        if sample not in table.run.samples or model not in table.models:
+            continue  # the run was limited to others
+        claim = str(row.text(columns["claim"])).strip()
+        verdict = scored.get((model, sample, claim))
+        if verdict is None:
+            missed += 1
             continue
-        claim, words = entry
-        raters = row.column(columns["raters"]) if "raters" in columns else ()
-        measures = {
-            key: float(value)
-            for key, value in claim.items()
-            if isinstance(value, (int, float)) and not isinstance(value, bool)
-        }
+        raters = row.structure(columns["raters"]) if "raters" in columns else None
         found.append(
             Judged(
                 model=model,
                 cluster=table.run.cluster(sample),
-                positive=row.column(columns["label"]) == columns["positive"],
-                supported=claim["verdict"] == "supported",
-                measures={**measures, "length of the answer": float(words)},
-                raters=tuple(vote == columns["positive"] for vote in raters or ()),
+                claim=claim,
+                answer=verdict.answer,
+                positive=row.text(columns["label"]) == positive,
+                supported=verdict.supported,
+                support=verdict.support,
+                raters=tuple(as_text(vote) == positive for vote in raters or ()),
             )
         )
-    return found
+    return tuple(found), missed
 
 
-def _claims(table: ScoreTable) -> dict[tuple[str, str, str], tuple[Mapping[str, Any], int]]:
-    """Each claim's verdict by (model, sample, text), with the answer's number of words."""
-    found: dict[tuple[str, str, str], tuple[Mapping[str, Any], int]] = {}
+def _sample(row: Row, columns: Mapping[str, str]) -> str:
+    if "sample" in columns:
+        return str(row.text(columns["sample"]))
+    if "input" in columns:
+        return text_id(str(row.text(columns["input"])))
+    raise HarnessError("human_labels: name one of the columns 'sample' and 'input'")
+
+
+@dataclass(frozen=True)
+class _Scored:
+    answer: str
+    supported: bool
+    support: float
+
+
+def _scored(table: ScoreTable) -> dict[tuple[str, str, str], _Scored]:
+    """The first verdict on each claim by (model, sample, text of the claim)."""
+    found: dict[tuple[str, str, str], _Scored] = {}
     for metric in table.metrics:
         for model in table.models:
-            for row in table.all_rows(metric, model):
-                detail = row.detail or {}
-                if "claims" not in detail:
+            for cell, score in table.scores(metric, model):
+                claims = (score.detail or {}).get("claims", ())
+                generation = table.run.answered[cell.id].generation if claims else None
+                if generation is None:
                     continue
-                generation = table.run.answered[row.cell.id].generation
-                words = len(generation.text.split()) if generation else 0
-                for claim in detail["claims"]:
-                    key = (model, row.cell.sample, str(claim["text"]).strip())
-                    found.setdefault(key, (claim, words))
+                schema = table.run.manifest.variant(cell.family, cell.variant).schema
+                answer = explanation_text(generation, schema)
+                for claim in claims:
+                    key = (model, cell.sample, str(claim["text"]).strip())
+                    found.setdefault(
+                        key,
+                        _Scored(answer, claim["verdict"] == "supported", float(claim["support"])),
+                    )
     return found

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from harness.analysis import models
-from harness.analysis.agreement import agreements
+from harness.analysis.agreement import agreements, human_labels
 from harness.analysis.classifier_page import classifier_page
 from harness.analysis.controls import metric_summaries, separations
 from harness.analysis.score_table import ScoreTable
@@ -28,12 +28,15 @@ def analyse(run: Run, scorers: Mapping[str, Any], *, generalise_variants: bool =
     separated = separations(table)
     metrics = metric_summaries(table, separated)
     summaries = models.summaries(table)
-    accuracy, stability = table.headline("accuracy"), table.headline("stability")
-    headlines = [metric for metric in (accuracy, stability) if metric is not None]
+    invalid = {m.id for m in metrics if m.validity == "invalid"}
+    accuracy = table.headline("accuracy", invalid)
+    headlines = [
+        metric for metric in (accuracy, table.headline("stability", invalid)) if metric is not None
+    ]
     ranks: list[Rank] = []
     comparisons: list[Comparison] = []
     for metric in headlines:
-        if any(m.id == metric and m.validity == "invalid" for m in metrics):
+        if metric in invalid:
             continue  # an invalid metric ranks nothing
         rows, pairs = models.ranking(table, metric)
         ranks += rows
@@ -41,7 +44,9 @@ def analyse(run: Run, scorers: Mapping[str, Any], *, generalise_variants: bool =
     told = [m.replace("vs_true", "vs_told") for m in headlines if "vs_true" in m]
     by_arm = [m for m in (*headlines, *told) if m in table.metrics]
     gold = _gold_status(run)
-    agreed = agreements(table)
+    labels = human_labels(table)
+    agreed = agreements(labels.judged, seed=manifest.seed, cluster_name=manifest.cluster_name)
+    floors = models.gains_over_floor(table, accuracy) if accuracy else {}
     return Results(
         suite=manifest.suite,
         run=run.store.folder.name,
@@ -51,14 +56,15 @@ def analyse(run: Run, scorers: Mapping[str, Any], *, generalise_variants: bool =
         cluster=manifest.cluster_name,
         samples=len(run.samples),
         finished=bool(run.store.meta().get("finished")),
-        verdict=verdict(table, metrics, summaries, ranks, comparisons, gold, agreed),
-        warnings=(*manifest.warnings, *_served_warnings(summaries)),
+        verdict=verdict(headlines, metrics, summaries, ranks, comparisons, floors, gold, agreed),
+        warnings=(*manifest.warnings, *labels.warnings, *_served_warnings(summaries)),
         metrics=metrics,
         models=summaries,
         ranks=tuple(ranks),
         comparisons=tuple(comparisons),
         breakdowns=tuple(models.breakdowns(table, dict.fromkeys(by_arm))),
         worst_cases=tuple(models.worst_cases(table, accuracy)) if accuracy else (),
+        variance=tuple(models.variance(table, accuracy)) if accuracy else (),
         arm_effects=tuple(
             models.arm_effects(table, [m for m in by_arm if table.metrics[m][1].subject == "cell"])
         ),

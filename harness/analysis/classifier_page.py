@@ -14,24 +14,29 @@ def classifier_page(run: Run) -> ClassifierPage | None:
     """The page, or `None` for a suite without a classifier."""
     if run.manifest.classifier is None:
         return None
-    labelled = [s for s in run.samples.values() if s.label is not None]
+    # A classifier that gives a sequence or a text names no class; nothing is right or wrong then.
+    labelled = [
+        s for s in run.samples.values()
+        if s.label is not None and run.predictions[s.id].label is not None
+    ]  # fmt: skip
     unlabelled = len(run.samples) - len(labelled)
     classes = run.manifest.classes
     if not labelled:
-        nothing = Estimate(None, method="no sample has a true label")
+        nothing = Estimate(None, method="no sample has a true and a predicted label")
         return ClassifierPage(
             run.manifest.classifier, classes, (), nothing, nothing, None, unlabelled=unlabelled
         )
     true, predicted = _labels(labelled, run.predictions)
     # The classifier's own clusters are samples that share a cause, never the label itself: that is
     # what it is judged on.
-    clusters = [sample.cluster or sample.id for sample in labelled]
+    clusters, unit = _clusters(run, labelled)
     sure = [
         (run.predictions[s.id].probabilities[p], p == t, c)
         for s, t, p, c in zip(labelled, true, predicted, clusters, strict=True)
         if p in run.predictions[s.id].probabilities
     ]
     confidence, correct = [row[0] for row in sure], [row[1] for row in sure]
+    of_sure, seed = [row[2] for row in sure], run.manifest.seed
     return ClassifierPage(
         name=run.manifest.classifier,
         classes=classes,
@@ -39,21 +44,22 @@ def classifier_page(run: Run) -> ClassifierPage | None:
             tuple(int(n) for n in row) for row in calibration.confusion(true, predicted, classes)
         ),
         accuracy=intervals.mean(
-            [float(t == p) for t, p in zip(true, predicted, strict=True)], clusters, bounds=(0, 1)
+            [float(t == p) for t, p in zip(true, predicted, strict=True)],
+            clusters,
+            seed=seed,
+            cluster_name=unit,
         ),
-        balanced_accuracy=calibration.balanced_accuracy(true, predicted, classes, clusters),
-        ece=calibration.ece(confidence, correct, clusters=[row[2] for row in sure])
+        balanced_accuracy=_balanced_accuracy(run, labelled, run.predictions),
+        ece=calibration.ece(confidence, correct, clusters=of_sure, seed=seed, cluster_name=unit)
+        if sure
+        else None,
+        brier=calibration.brier(confidence, correct, of_sure, seed=seed, cluster_name=unit)
         if sure
         else None,
         reliability=tuple(calibration.reliability(confidence, correct)) if sure else (),
         groups=_groups(run, labelled),
         baselines=tuple(
-            (
-                name,
-                calibration.balanced_accuracy(
-                    *_labels(labelled, run.store.predictions(f"baseline:{name}")), classes, clusters
-                ),
-            )
+            (name, _balanced_accuracy(run, labelled, run.store.predictions(f"baseline:{name}")))
             for name in run.manifest.baselines
         ),
         unlabelled=unlabelled,
@@ -69,16 +75,32 @@ def _labels(
     return true, predicted
 
 
+def _clusters(run: Run, samples: Sequence[Sample]) -> tuple[list[str], str]:
+    """The independent unit behind each sample, and what such units are called."""
+    if not any(sample.cluster for sample in samples):
+        return [sample.id for sample in samples], "sample"
+    name = run.manifest.cluster_name if run.manifest.cluster == "cluster" else "cluster"
+    return [sample.cluster or sample.id for sample in samples], name
+
+
+def _balanced_accuracy(
+    run: Run, samples: Sequence[Sample], predictions: Mapping[str, Prediction]
+) -> Estimate:
+    clusters, name = _clusters(run, samples)
+    return calibration.balanced_accuracy(
+        *_labels(samples, predictions),
+        run.manifest.classes,
+        clusters,
+        seed=run.manifest.seed,
+        cluster_name=name,
+    )
+
+
 def _groups(run: Run, labelled: Sequence[Sample]) -> tuple[tuple[str, str, Estimate], ...]:
     rows = []
     for key in run.manifest.group_by:
         values = sorted({str(s.metadata[key]) for s in labelled if key in s.metadata})
         for value in values:
-            members = [s for s in labelled if str(s.metadata.get(key)) == value]
-            true, predicted = _labels(members, run.predictions)
-            clusters = [sample.cluster or sample.id for sample in members]
-            estimate = calibration.balanced_accuracy(
-                true, predicted, run.manifest.classes, clusters
-            )
-            rows.append((key, value, estimate))
+            members = [s for s in labelled if key in s.metadata and str(s.metadata[key]) == value]
+            rows.append((key, value, _balanced_accuracy(run, members, run.predictions)))
     return tuple(rows)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from harness.analysis.score_table import ScoreTable
+from harness.analysis.score_table import ScoreTable, by_unit
 from harness.records import Separation
 from harness.results import Estimate, MetricSummary, SeparationResult, Validity
 from harness.stats import paired
@@ -50,7 +50,7 @@ def _separation(table: ScoreTable, metric_id: str, separation: Separation) -> Se
     sides = []
     for name in (separation.better, separation.worse):
         rows = table.rows(metric_id, f"{CONTROL_PREFIX}{name}", table.not_oracle)
-        sides.append({row.unit: row for row in rows})
+        sides.append(by_unit(rows, "model"))
     units = sorted(sides[0].keys() & sides[1].keys())
     if not units:
         return SeparationResult(
@@ -60,11 +60,11 @@ def _separation(table: ScoreTable, metric_id: str, separation: Separation) -> Se
     if metric.direction == "lower":
         sides.reverse()  # the difference is then how far the worse control lies above the better
     difference, validity = paired.separation(
-        [float(sides[0][unit].value or 0.0) for unit in units],
-        [float(sides[1][unit].value or 0.0) for unit in units],
-        [table.run.cluster(sides[0][unit].cell.sample) for unit in units],
+        [sides[0][unit].value for unit in units],
+        [sides[1][unit].value for unit in units],
+        table.clusters([sides[0][unit] for unit in units]),
         separation.margin,
-        seed=table.run.manifest.seed,
+        seed=table.seed,
         cluster_name=table.cluster_name,
         bounds=table.range(metric_id),
     )

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from typing import TypedDict
 
-from harness.analysis.score_table import Row, ScoreTable
+from harness.analysis.score_table import Row, ScoreTable, by_unit, unit
 from harness.records import Cell
 from harness.results import (
     ArmEffect,
@@ -14,10 +15,12 @@ from harness.results import (
     Estimate,
     ModelSummary,
     Rank,
+    VarianceShares,
     WorstCase,
 )
 from harness.scoring import group_id
-from harness.stats import paired, ranks, worst_case
+from harness.stats import ranks, worst_case
+from harness.stats.variance import variance_shares
 from harness.suite import CONTROL_PREFIX
 
 
@@ -70,58 +73,76 @@ def _repro_rate(table: ScoreTable, model: str) -> float | None:
 
 
 def ranking(table: ScoreTable, metric: str) -> tuple[list[Rank], list[Comparison]]:
-    """Ranks with bootstrap intervals, and Holm-adjusted paired comparisons."""
-    values: dict[str, dict[str, float]] = {}
-    clusters: dict[str, str] = {}
-    for model in table.models:
-        for row in table.rows(metric, model, table.ranked):
-            values.setdefault(model, {})[row.unit] = float(row.value or 0.0)
-            clusters[row.unit] = table.run.cluster(row.cell.sample)
+    """Ranks with intervals, and Holm-adjusted paired comparisons."""
+    rows = {
+        model: by_unit(table.rows(metric, model, table.ranked), "model") for model in table.models
+    }
+    values, clusters = _values({model: own for model, own in rows.items() if own}, table)
     if len(values) < 2:
         return [], []
-    direction = table.metrics[metric][1].direction or "higher"
-    found = ranks.rank(
-        values,
-        clusters,
-        direction,
-        seed=table.run.manifest.seed,
-        cluster_name=table.cluster_name,
-        bounds=table.range(metric),
-    )
-    rows = [Rank(metric, r.model, r.rank, r.low, r.high, found.reason) for r in found.rows]
+    found = ranks.rank(values, clusters, _direction(table, metric), **_settings(table, metric))
+    places = [Rank(metric, r.model, r.rank, r.low, r.high, found.reason) for r in found.rows]
     pairs = [
-        Comparison(metric, pair.a, pair.b, pair.difference, pair.p_adjusted)
+        Comparison(metric, pair.a, pair.b, pair.difference, pair.p_adjusted, found.test)
         for pair in found.comparisons
     ]
-    return rows, pairs
+    return places, pairs
+
+
+def _values(
+    rows: Mapping[str, Mapping[str, Row]], table: ScoreTable
+) -> tuple[dict[str, dict[str, float]], dict[str, str]]:
+    """Values by name and unit, and the cluster of every unit."""
+    values = {name: {u: row.value for u, row in own.items()} for name, own in rows.items()}
+    clusters = {
+        u: table.run.cluster(row.cell.sample) for own in rows.values() for u, row in own.items()
+    }
+    return values, clusters
+
+
+def _direction(table: ScoreTable, metric: str) -> str:
+    return table.metrics[metric][1].direction or "higher"
+
+
+class _Settings(TypedDict):
+    """What all statistics of a metric share."""
+
+    seed: int
+    cluster_name: str
+    bounds: tuple[float, float] | None
+
+
+def _settings(table: ScoreTable, metric: str) -> _Settings:
+    return {
+        "seed": table.seed, "cluster_name": table.cluster_name, "bounds": table.range(metric)
+    }  # fmt: skip
 
 
 FLOORS = ("empty", "other-label", "echo")  # controls that know nothing of the sample
 
 
-def no_better_than_floor(table: ScoreTable, metric: str) -> dict[str, str]:
-    """Models whose mean is not above that of the best floor control, on the cells both answered.
+def gains_over_floor(table: ScoreTable, metric: str) -> dict[str, tuple[str, Estimate]]:
+    """By model: the floor control that comes nearest, and how far the model lies above it.
 
-    The value is that control's name.
+    The difference is paired, on the cells that both answered, and positive where the model is
+    better.
     """
-    sign = -1.0 if table.metrics[metric][1].direction == "lower" else 1.0
-    floors = {}
-    for name in FLOORS:
-        rows = table.rows(metric, f"{CONTROL_PREFIX}{name}", table.ranked)
-        floors[name] = {row.unit: sign * float(row.value or 0.0) for row in rows}
+    floors = {
+        name: by_unit(table.rows(metric, f"{CONTROL_PREFIX}{name}", table.ranked), "model")
+        for name in FLOORS
+    }
+    lower = _direction(table, metric) == "lower"
     found = {}
     for model in table.models:
-        mine = {
-            row.unit: sign * float(row.value or 0.0)
-            for row in table.rows(metric, model, table.ranked)
-        }
-        gains = {
-            name: sum(mine[unit] - floor[unit] for unit in mine.keys() & floor.keys())
-            for name, floor in floors.items()
-            if mine.keys() & floor.keys()
-        }
-        if gains and min(gains.values()) <= 0:
-            found[model] = min(gains, key=lambda name: gains[name])
+        mine = by_unit(table.rows(metric, model, table.ranked), "model")
+        gains = []
+        for name, floor in floors.items():
+            pairs = [(mine[u], floor[u]) for u in sorted(mine.keys() & floor.keys())]
+            if pairs:
+                pairs = [(b, a) for a, b in pairs] if lower else pairs
+                gains.append((name, table.difference(metric, pairs)))
+        if gains:
+            found[model] = min(gains, key=lambda gain: gain[1].value or 0.0)
     return found
 
 
@@ -147,7 +168,10 @@ def breakdowns(table: ScoreTable, metrics: Iterable[str]) -> list[Breakdown]:
                     level = level_of(row.cell)
                     if level is not None:
                         levels.setdefault(level, []).append(row)
-                rows += [(model, level, table.estimate(metric, levels[level])) for level in levels]
+                rows += [
+                    (model, level, table.estimate(metric, own, of_one_variant=axis == "variant"))
+                    for level, own in levels.items()
+                ]
             if rows:
                 found.append(Breakdown(axis, metric, tuple(rows)))
     return found
@@ -168,33 +192,44 @@ def _metadata(table: ScoreTable, key: str) -> Callable[[Cell], str | None]:
 def worst_cases(table: ScoreTable, metric: str) -> list[WorstCase]:
     """For each model the variant that is worst, chosen on one half and measured on the other."""
     found = []
-    direction = table.metrics[metric][1].direction or "higher"
     for model in [*table.models, *table.controls]:
-        by_variant: dict[str, dict[str, float]] = {}
-        clusters: dict[str, str] = {}
-        for row in table.rows(metric, model, table.ranked):
-            if not _preserves(table, row.cell):
-                continue
-            cell = row.cell
-            unit = "/".join((cell.sample, cell.family, cell.aspect, str(cell.repeat)))
-            by_variant.setdefault(cell.variant, {})[unit] = float(row.value or 0.0)
-            clusters[unit] = table.run.cluster(cell.sample)
+        by_variant: dict[str, list[Row]] = {}
+        for row in _same_question(table, metric, model):
+            by_variant.setdefault(row.cell.variant, []).append(row)
         if len(by_variant) < 2:
             continue
+        rows = {name: by_unit(own, "model", "variant") for name, own in by_variant.items()}
+        values, clusters = _values(rows, table)
         variant, estimate = worst_case.worst_variant(
-            by_variant,
-            clusters,
-            direction,
-            seed=table.run.manifest.seed,
-            cluster_name=table.cluster_name,
-            bounds=table.range(metric),
+            values, clusters, _direction(table, metric), **_settings(table, metric)
         )
         found.append(WorstCase(metric, model, variant, estimate))
     return found
 
 
-def _preserves(table: ScoreTable, cell: Cell) -> bool:
-    return table.run.manifest.variant(cell.family, cell.variant).preserves_meaning
+def variance(table: ScoreTable, metric: str) -> list[VarianceShares]:
+    """For each model where its score's variance comes from: samples, wordings, or chance."""
+    found = []
+    for model in table.models:
+        rows = _same_question(table, metric, model)
+        shares = variance_shares(
+            [row.value for row in rows],
+            [unit(row.cell, "model", "variant", "repeat") for row in rows],
+            [f"{row.cell.family}/{row.cell.variant}" for row in rows],
+            table.clusters(rows),
+            seed=table.seed,
+            cluster_name=table.cluster_name,
+        )
+        if any(share.value is not None for share in shares.values()):
+            found.append(VarianceShares(metric, model, tuple(shares.items())))
+    return found
+
+
+def _same_question(table: ScoreTable, metric: str, model: str) -> list[Row]:
+    """Rows of the main arm that differ in sample, wording and repeat, never in what is asked."""
+    return table.rows(
+        metric, model, lambda cell: table.ranked(cell) and table.preserves_meaning(cell)
+    )
 
 
 def arm_effects(table: ScoreTable, metrics: Iterable[str]) -> list[ArmEffect]:
@@ -210,30 +245,16 @@ def arm_effects(table: ScoreTable, metrics: Iterable[str]) -> list[ArmEffect]:
     found = []
     for metric in metrics:
         for model in [*table.models, *table.controls]:
-            by_arm: dict[str, dict[str, Row]] = {}
+            by_arm: dict[str, list[Row]] = {}
             for row in table.rows(metric, model, table.not_oracle):
-                parts = row.cell.id.split("/")
-                unit = "/".join((*parts[1:4], *parts[5:]))
-                by_arm.setdefault(row.cell.arm, {})[unit] = row
+                by_arm.setdefault(row.cell.arm, []).append(row)
+            arms = {arm: by_unit(rows, "model", "arm") for arm, rows in by_arm.items()}
             for first, second, where, keep in contrasts:
-                a, b = by_arm.get(first, {}), by_arm.get(second, {})
-                units = [u for u in sorted(a.keys() & b.keys()) if keep(a[u].cell.sample)]
-                if units:
-                    difference = _difference(
-                        table, metric, [a[u] for u in units], [b[u] for u in units]
-                    )
-                    found.append(
-                        ArmEffect(model, metric, f"{first} - {second}, {where}", difference)
-                    )
+                a, b = arms.get(first, {}), arms.get(second, {})
+                shared = sorted(a.keys() & b.keys())
+                pairs = [(a[u], b[u]) for u in shared if keep(a[u].cell.sample)]
+                if pairs:
+                    difference = table.difference(metric, pairs)
+                    contrast = f"{first} - {second}, {where}"
+                    found.append(ArmEffect(model, metric, contrast, difference))
     return found
-
-
-def _difference(table: ScoreTable, metric: str, a: list[Row], b: list[Row]) -> Estimate:
-    return paired.difference(
-        [float(row.value or 0.0) for row in a],
-        [float(row.value or 0.0) for row in b],
-        [table.run.cluster(row.cell.sample) for row in a],
-        seed=table.run.manifest.seed,
-        cluster_name=table.cluster_name,
-        bounds=table.range(metric),
-    )

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Container, Mapping, Sequence
+from dataclasses import dataclass, fields
 from functools import cached_property
 from typing import Any
 
 from harness.records import UNSCORABLE, Cell, Metric, StoredScore
 from harness.results import Estimate
 from harness.scoring import Run
-from harness.stats import intervals
+from harness.stats import intervals, paired
 from harness.stats.balanced import balanced_mean
 
 Keep = Callable[[Cell], bool]
+_FIELDS = tuple(field.name for field in fields(Cell))
 
 
 @dataclass(frozen=True)
@@ -21,13 +22,19 @@ class Row:
     """One score: the cell it is about (for a group its first, with `*` in the varying field)."""
 
     cell: Cell
-    value: float | None
+    value: float
     detail: Mapping[str, Any] | None
 
-    @property
-    def unit(self) -> str:
-        """What is compared between models: the cell without its model."""
-        return self.cell.id.partition("/")[2]
+
+def unit(cell: Cell, *without: str) -> str:
+    """What is compared when the fields in `without` differ: the cell's id, less those fields."""
+    parts = zip(_FIELDS, cell.id.split("/"), strict=True)
+    return "/".join(part for name, part in parts if name not in without)
+
+
+def by_unit(rows: Sequence[Row], *without: str) -> dict[str, Row]:
+    """Rows by `unit`."""
+    return {unit(row.cell, *without): row for row in rows}
 
 
 class ScoreTable:
@@ -45,14 +52,15 @@ class ScoreTable:
             if name in self.versions
             for metric in scorer.metrics
         }
-        self._rows: dict[str, dict[str, list[Row]]] = {name: {} for name in self.metrics}
+        self._scores: dict[str, dict[str, list[tuple[Cell, StoredScore]]]] = {
+            name: {} for name in self.metrics
+        }
         planned = {a.key: a.cell for a in reversed(list(run.answered.values()))}
         for score in run.store.scores(self.versions):
             metric_id = f"{score.scorer}.{score.metric}"
             cell = self._cell(score, planned)
-            if metric_id in self._rows and cell is not None:
-                row = Row(cell, score.value, score.detail)
-                self._rows[metric_id].setdefault(cell.model, []).append(row)
+            if metric_id in self._scores and cell is not None:
+                self._scores[metric_id].setdefault(cell.model, []).append((cell, score))
 
     def _cell(self, score: StoredScore, planned: Mapping[str, Cell]) -> Cell | None:
         """The cell a score speaks of, if it is still in the plan."""
@@ -68,12 +76,15 @@ class ScoreTable:
 
     def rows(self, metric: str, model: str, keep: Keep | None = None) -> list[Row]:
         """Scored rows of a model, not applicable ones left out."""
-        found = self._rows.get(metric, {}).get(model, [])
-        return [row for row in found if row.value is not None and (keep is None or keep(row.cell))]
+        return [
+            Row(cell, score.value, score.detail)
+            for cell, score in self.scores(metric, model)
+            if score.value is not None and (keep is None or keep(cell))
+        ]
 
-    def all_rows(self, metric: str, model: str) -> list[Row]:
-        """Rows of a model, also where the metric was not applicable but left a detail."""
-        return self._rows.get(metric, {}).get(model, [])
+    def scores(self, metric: str, model: str) -> Sequence[tuple[Cell, StoredScore]]:
+        """All scores of a model with their cells, also where the metric was not applicable."""
+        return self._scores.get(metric, {}).get(model, ())
 
     @cached_property
     def models(self) -> list[str]:
@@ -103,48 +114,63 @@ class ScoreTable:
             cell.variant == "*" or not self.run.manifest.variant(cell.family, cell.variant).oracle
         )
 
-    def headline(self, kind: str) -> str | None:
-        """The metric that opens the report for `accuracy` or `stability`; a scored one if any."""
-        named = [name for name, (_, metric) in self.metrics.items() if metric.headline == kind]
-        scored = [
-            name
-            for name in named
-            if any(self.rows(name, model) for model in [*self.models, *self.controls])
-        ]
-        return next(iter(scored or named), None)
+    def preserves_meaning(self, cell: Cell) -> bool:
+        """Whether a cell's variant asks the same as the base."""
+        return self.run.manifest.variant(cell.family, cell.variant).preserves_meaning
 
-    def estimate(self, metric: str, rows: Iterable[Row]) -> Estimate:
-        """The mean of rows with its interval, by the run's cluster."""
-        rows = list(rows)
+    def headline(self, kind: str, invalid: Container[str] = ()) -> str | None:
+        """The metric that opens the report for `accuracy` or `stability`.
+
+        A scored one if any, and one that is not `invalid` if any.
+        """
+        named = [name for name, (_, metric) in self.metrics.items() if metric.headline == kind]
+        everyone = [*self.models, *self.controls]
+        named.sort(
+            key=lambda name: (
+                not any(self.rows(name, model) for model in everyone),
+                name in invalid,
+            )
+        )
+        return next(iter(named), None)
+
+    def estimate(
+        self, metric: str, rows: Sequence[Row], *, of_one_variant: bool = False
+    ) -> Estimate:
+        """The mean of rows with its interval, by the run's cluster.
+
+        A mean `of_one_variant` speaks of that variant alone, so it is never generalised.
+        """
         if not rows:
             return Estimate(None, method="nothing was scored")
-        balanced = self.metrics[metric][1].balanced
-        if balanced is not None:
-            within, over = ([(row.detail or {}).get(name) for row in rows] for name in balanced)
+        values, clusters = [row.value for row in rows], self.clusters(rows)
+        name, bounds = self.cluster_name, self.range(metric)
+        spec = self.metrics[metric][1]
+        if spec.balanced is not None:
+            within, over = (
+                [(row.detail or {}).get(field) for row in rows] for field in spec.balanced
+            )
             return balanced_mean(
-                [float(row.value or 0.0) for row in rows],
-                within,
-                over,
-                [self.run.cluster(row.cell.sample) for row in rows],
-                seed=self.run.manifest.seed,
-                cluster_name=self.cluster_name,
-                bounds=self.range(metric),
+                values, within, over, clusters, seed=self.seed, cluster_name=name, bounds=bounds
             )
-        if self._two_way and self.metrics[metric][1].subject != "group":
-            return intervals.two_way(
-                [float(row.value or 0.0) for row in rows],
-                [self.run.cluster(row.cell.sample) for row in rows],
-                [row.cell.variant for row in rows],
-                cluster_name=self.cluster_name,
-                bounds=self.range(metric),
-            )
-        return intervals.mean(
-            [float(row.value or 0.0) for row in rows],
-            [self.run.cluster(row.cell.sample) for row in rows],
-            seed=self.run.manifest.seed,
+        if self._two_way and spec.subject != "group" and not of_one_variant:
+            variants = [row.cell.variant for row in rows]
+            return intervals.two_way(values, clusters, variants, cluster_name=name, bounds=bounds)
+        return intervals.mean(values, clusters, seed=self.seed, cluster_name=name, bounds=bounds)
+
+    def difference(self, metric: str, pairs: Sequence[tuple[Row, Row]]) -> Estimate:
+        """The mean of the first less the second of each pair; both speak of one sample."""
+        return paired.difference(
+            [a.value for a, _ in pairs],
+            [b.value for _, b in pairs],
+            self.clusters([a for a, _ in pairs]),
+            seed=self.seed,
             cluster_name=self.cluster_name,
             bounds=self.range(metric),
         )
+
+    def clusters(self, rows: Sequence[Row]) -> list[str]:
+        """The independent unit behind each row."""
+        return [self.run.cluster(row.cell.sample) for row in rows]
 
     def range(self, metric: str) -> tuple[float, float] | None:
         """A metric's lowest and highest value, `None` where one of them is open."""
@@ -156,10 +182,19 @@ class ScoreTable:
         """What the independent units are called."""
         return self.run.manifest.cluster_name
 
+    @property
+    def seed(self) -> int:
+        """The run's seed, for all resampling."""
+        return self.run.manifest.seed
+
     def bounds(self, metric: str, model: str) -> tuple[float, float] | None:
-        """The lowest and highest mean that unscorable cells could have led to."""
+        """The lowest and highest mean that unscorable cells could have led to.
+
+        `None` where nothing was lost, and for a balanced metric: what a lost cell would have
+        weighed is not known.
+        """
         spec, edges = self.metrics[metric][1], self.range(metric)
-        if spec.subject != "cell" or edges is None or spec.direction is None:
+        if spec.subject != "cell" or edges is None or spec.direction is None or spec.balanced:
             return None
         low, high = edges
         rows = self.rows(metric, model, self.ranked)
@@ -172,6 +207,6 @@ class ScoreTable:
         )
         if not lost or not rows:
             return None
-        total = sum(float(row.value or 0.0) for row in rows)
+        total = sum(row.value for row in rows)
         count = len(rows) + lost
         return (total + lost * low) / count, (total + lost * high) / count

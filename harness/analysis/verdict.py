@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from harness.analysis.models import no_better_than_floor
-from harness.analysis.score_table import ScoreTable
 from harness.records import UNSCORABLE
 from harness.results import (
+    ALL_MODELS,
     Agreement,
     Comparison,
     Estimate,
@@ -18,34 +17,40 @@ from harness.results import (
     Rank,
     Sentence,
     Tone,
+    interval,
+    number,
 )
+from harness.stats.ranks import LEVEL
+from harness.suite import CONTROL_PREFIX
+
+NAMED = 3  # more metrics than this are counted, not named
+SHOWN_MODELS = 6
 
 
 def verdict(
-    table: ScoreTable,
+    headlines: Sequence[str],
     metrics: Sequence[MetricSummary],
     models: Sequence[ModelSummary],
     ranks: Sequence[Rank],
     comparisons: Sequence[Comparison],
+    floors: Mapping[str, tuple[str, Estimate]],
     gold: GoldStatus,
     agreements: Sequence[Agreement] = (),
 ) -> tuple[Sentence, ...]:
-    """Which model is accurate, which is stable, are the scorers valid, is the gold verified."""
+    """Which model is accurate, which is stable, are the scorers valid, is the gold verified.
+
+    `floors` holds, by model, the floor control that comes nearest by the headline of accuracy and
+    how far the model lies above it.
+    """
     by_id = {summary.id: summary for summary in metrics}
+    own = [m for m in models if not m.control]
     sentences = []
-    for topic in ("accuracy", "stability"):
-        metric = table.headline(topic)
-        if metric is not None:
-            own = [m for m in models if not m.control]
-            worthless = no_better_than_floor(table, metric) if topic == "accuracy" else {}
-            sentence = _best(topic, by_id[metric], own, ranks, comparisons)
-            if worthless:
-                floors = " or ".join(f"control:{name}" for name in sorted(set(worthless.values())))
-                text = f" No better than {floors}, so worthless as explanations: "
-                text += f"{', '.join(sorted(worthless))}."
-                sentence = replace(sentence, text=sentence.text + text, tone="bad")
-            sentences.append(sentence)
-    sentences.append(_scorers(metrics))
+    for metric in (by_id[name] for name in headlines):
+        sentence = _best(metric, own, ranks, comparisons)
+        if sentence.topic == "accuracy" and metric.validity != "invalid":
+            sentence = _against_floors(sentence, floors)
+        sentences.append(sentence)
+    sentences.append(_scorers(metrics, headlines))
     people = _people(agreements)
     if people is not None:
         sentences.append(people)
@@ -54,77 +59,100 @@ def verdict(
     return tuple(sentences)
 
 
-def number(estimate: Estimate) -> str:
-    """`.61 [.55, .67]`."""
+def figure(estimate: Estimate) -> str:
+    """`.61 [.55, .67]`, or the value and why it has no interval."""
     if estimate.value is None:
         return "no value"
-    text = _short(estimate.value)
-    if estimate.low is None or estimate.high is None:
-        return f"{text} (no interval: {estimate.method})"
-    return f"{text} [{_short(estimate.low)}, {_short(estimate.high)}]"
-
-
-def _short(value: float) -> str:
-    text = f"{value:.2f}"
-    return text.replace("0.", ".", 1) if text.startswith(("0.", "-0.")) else text
+    return f"{number(estimate.value)} {interval(estimate)}"
 
 
 def _best(
-    topic: str,
     metric: MetricSummary,
     models: Sequence[ModelSummary],
     ranks: Sequence[Rank],
     comparisons: Sequence[Comparison],
 ) -> Sentence:
-    scored = [
-        m for m in models if metric.id in m.estimates and m.estimates[metric.id].value is not None
-    ]
+    topic, about = str(metric.metric.headline), metric.metric.about
     if metric.validity == "invalid":
         return Sentence(topic, f"{metric.id} failed its controls here, so it ranks nothing.", "bad")
     if not models:
-        return Sentence(topic, "This run asks controls only; no model is judged.", "plain")
+        return Sentence(topic, "This run asks controls only; no model is judged.")
+    scored = [
+        (m.name, m.estimates[metric.id], value)
+        for m in models
+        if metric.id in m.estimates and (value := m.estimates[metric.id].value) is not None
+    ]
     if not scored:
-        return Sentence(
-            topic, f"{metric.id} was not applicable to any answer of a model.", "unsure"
-        )
+        answered = sum(_answered(m) for m in models)
+        reason = "was not applicable to any answer" if answered else "has nothing to score: no cell"
+        text = f"{metric.id} {reason} of a model{'' if answered else ' has an answer'}."
+        return Sentence(topic, text, "unsure" if answered else "bad", about)
     sign = -1 if metric.metric.direction == "lower" else 1
-    scored.sort(key=lambda m: -sign * (m.estimates[metric.id].value or 0.0))
-    numbers = "; ".join(f"{m.name} {number(m.estimates[metric.id])}" for m in scored[:6])
-    more = f"; and {len(scored) - 6} more" if len(scored) > 6 else ""
+    scored.sort(key=lambda row: -sign * row[2])
+    names = [name for name, _, _ in scored]
+    numbers = "; ".join(f"{name} {figure(estimate)}" for name, estimate, _ in scored[:SHOWN_MODELS])
+    if len(scored) > SHOWN_MODELS:
+        numbers += f"; and {len(scored) - SHOWN_MODELS} more"
     caution = "" if metric.validity == "valid" else f" The metric's validity is {metric.validity}."
-    tone: Tone = "good" if metric.validity == "valid" else "unsure"
     if len(scored) == 1:
-        return Sentence(topic, f"{metric.id}: {numbers}.{caution}", "plain")
+        return Sentence(topic, f"{metric.id}: {numbers}.{caution}", "plain", about)
     mine = [r for r in ranks if r.metric == metric.id]
     unranked = next((r.reason for r in mine if r.reason), "")
     if unranked or not mine:
         reason = unranked or "there is nothing to pair"
-        return Sentence(
-            topic,
-            f"{metric.id}: {numbers}{more}. Not ranked: {reason}.{caution}",
-            "unsure",
-        )
-    first = scored[0].name
-    beaten = {
-        (c.b if c.a == first else c.a)
-        for c in comparisons
-        if c.metric == metric.id
-        and first in (c.a, c.b)
-        and c.p_adjusted is not None
-        and c.p_adjusted < 0.05
-    }
-    rest = [m.name for m in scored[1:] if m.name not in beaten]
+        text = f"{metric.id}: {numbers}. Not ranked: {reason}.{caution}"
+        return Sentence(topic, text, "unsure", about)
+    pairs = [c for c in comparisons if c.metric == metric.id]
+    rest = [name for name in names[1:] if not _beats(names[0], name, pairs, sign)]
+    tone: Tone = "good" if metric.validity == "valid" else "unsure"
     if not rest:
-        claim = f"{first} is the best of {len(scored)}"
-    elif len(rest) == len(scored) - 1:
-        claim = "the models cannot be told apart"
+        claim = f"{names[0]} is the best of {len(names)}"
+    elif len(rest) == len(names) - 1:
+        claim = (
+            "the models cannot be told apart" if len(names) > 2 else "the two cannot be told apart"
+        )
+        if any(_beats(a, b, pairs, sign) for a in names for b in names):
+            claim = f"no model is shown to be the best ({names[0]} has the highest mean)"
         tone = "unsure"
     else:
-        claim = f"{first} cannot be told apart from {', '.join(rest)}, and is above the others"
-    return Sentence(topic, f"{metric.id}: {claim}. {numbers}{more}.{caution}", tone)
+        claim = f"{names[0]} cannot be told apart from {', '.join(rest)}, and is above the others"
+    return Sentence(topic, f"{metric.id}: {claim}. {numbers}.{caution}", tone, about)
 
 
-def _scorers(metrics: Sequence[MetricSummary]) -> Sentence:
+def _beats(first: str, second: str, pairs: Sequence[Comparison], sign: int) -> bool:
+    """Whether the paired test puts `first` before `second`."""
+    for pair in pairs:
+        if {pair.a, pair.b} == {first, second} and pair.p_adjusted is not None:
+            gap = (pair.difference.value or 0.0) * (sign if pair.a == first else -sign)
+            return pair.p_adjusted < LEVEL and gap > 0
+    return False
+
+
+def _against_floors(sentence: Sentence, floors: Mapping[str, tuple[str, Estimate]]) -> Sentence:
+    """Adds which models are no better than a text that knows nothing of the sample."""
+    worthless = {m: name for m, (name, gain) in floors.items() if (gain.value or 0.0) <= 0}
+    unproven = {
+        m: name
+        for m, (name, gain) in floors.items()
+        if m not in worthless and (gain.low is None or gain.low <= 0)
+    }
+    text, tone = sentence.text, sentence.tone
+    if worthless:
+        text += f" No better than {_controls(worthless)}, so worthless as explanations: "
+        text += f"{', '.join(sorted(worthless))}."
+        tone = "bad"
+    if unproven:
+        text += f" Not shown to be better than {_controls(unproven)}: "
+        text += f"{', '.join(sorted(unproven))}."
+        tone = "bad" if worthless else "unsure"
+    return replace(sentence, text=text, tone=tone)
+
+
+def _controls(by_model: Mapping[str, str]) -> str:
+    return " or ".join(f"{CONTROL_PREFIX}{name}" for name in sorted(set(by_model.values())))
+
+
+def _scorers(metrics: Sequence[MetricSummary], headlines: Sequence[str]) -> Sentence:
     promised = [m for m in metrics if m.metric.separates]
     tested = [m for m in promised if m.validity != "no controls"]
     if not tested:
@@ -138,52 +166,93 @@ def _scorers(metrics: Sequence[MetricSummary]) -> Sentence:
     for name in ("invalid", "not shown"):
         mine = [m.id for m in tested if m.validity == name]
         if mine:
-            text += f"; {name}: {', '.join(mine)}"
+            text += f"; {name}: {_listed(mine, headlines)}"
     untested = [m.id for m in promised if m.validity == "no controls"]
     if untested:
-        text += f". Not testable with this gold: {', '.join(untested)}"
+        text += f". Not testable with this gold: {_listed(untested, headlines)}"
     tone: Tone = "good" if valid == len(tested) else "unsure"
     if any(m.validity == "invalid" for m in tested):
         tone = "bad"
     return Sentence("scorers", text + ".", tone)
 
 
+def _listed(ids: Sequence[str], first: Sequence[str]) -> str:
+    """A few ids by name, those in `first` before the others, and how many more there are."""
+    ordered = sorted(ids, key=lambda name: name not in first)
+    if len(ordered) <= NAMED + 1:
+        return ", ".join(ordered)
+    return f"{', '.join(ordered[:NAMED])} and {len(ordered) - NAMED} more"
+
+
 def _people(agreements: Sequence[Agreement]) -> Sentence | None:
-    """How far the scorer's verdicts are people's, beside people's own agreement."""
-    pooled = [a for a in agreements if a.group == "all"]
+    """How far the scorer's verdicts are people's, beside baselines and people's own agreement."""
+    pooled = [a for a in agreements if a.group == ALL_MODELS]
     ours = next((a for a in pooled if not a.baseline and not a.people), None)
     if ours is None:
         return None
-    text = f"Claim verdicts against people's labels of {ours.n:,} claims: AUC {number(ours.auc)}"
+    text = f"Claim verdicts against people's labels of {ours.n:,} claims: AUC {figure(ours.auc)}"
     people = next((a for a in pooled if a.people), None)
     if people is not None:
-        text += f"; one person against the others: {number(people.auc)}"
-    baselines = [f"{a.measure} {number(a.auc)}" for a in pooled if a.baseline]
-    if baselines:
-        text += f"; baselines: {', '.join(baselines)}"
-    return Sentence("agreement", text + ".", "plain")
+        text += f"; one person against the others: {figure(people.auc)}"
+    baselines = [f"{a.measure} {figure(a.auc)}" for a in pooled if a.baseline]
+    text += f"; baselines: {', '.join(baselines)}."
+    level = [
+        a.measure for a in pooled if a.gain is not None and (a.gain.low is None or a.gain.low <= 0)
+    ]
+    if level:
+        text += f" Not shown to be better than {' or '.join(level)}."
+    else:
+        text += " Better than each baseline."
+    return Sentence(
+        "agreement",
+        text,
+        "unsure" if level else "good",
+        "AUC: how often a claim that people found in an answer gets more support than one they did "
+        "not find; .5 is chance, 1 perfect.",
+    )
 
 
 def _gold(gold: GoldStatus) -> Sentence:
     if gold.records == 0:
         return Sentence("gold", "There is none, so accuracy is unknown.", "bad")
-    status = ", ".join(f"{count} {name}" for name, count in gold.by_status.items())
-    text = f"{gold.claims:,} claims in {gold.records:,} records ({status})"
+    counts = dict(gold.counts)
+    text = f"{gold.claims:,} claims in {gold.records:,} records"
+    constructed = "by construction (derived from the generator's ground truth)"
+    words = {
+        "draft": "draft",
+        "disputed": "disputed",
+        "constructed": "by construction",
+        "reviewed": "reviewed",
+    }
+    if set(counts) == {"constructed"}:
+        text += f", exact {constructed}"
+    else:
+        text += f" ({', '.join(f'{count:,} {words[name]}' for name, count in counts.items())})"
     if gold.sources:
         text += f"; {gold.sources_opened:,} of {gold.sources:,} cited sources were opened"
-    reviewed = gold.by_status.get("reviewed", 0) == gold.records
-    if not reviewed:
-        text += "; no expert has verified it as a whole"
-    return Sentence("gold", text + ".", "good" if reviewed else "unsure")
+    if "draft" in counts:
+        whose = "it" if set(counts) == {"draft"} else "the drafts"
+        text += f"; no expert has verified {whose}"
+    trusted = set(counts) <= {"constructed", "reviewed"}
+    return Sentence("gold", text + ".", "good" if trusted else "unsure")
 
 
 def _coverage(models: Sequence[ModelSummary]) -> Sentence:
-    planned = sum(m.planned for m in models)
-    lost = sum(m.outcomes.get(outcome, 0) for m in models for outcome in UNSCORABLE)
-    not_run = sum(m.outcomes.get("not_run", 0) for m in models)
-    text = f"{planned - lost - not_run:,} of {planned:,} cells have an answer"
+    """What became of the models' cells; of the controls' where there are no models."""
+    counted = [m for m in models if not m.control] or list(models)
+    planned = sum(m.planned for m in counted)
+    if not planned:
+        return Sentence("coverage", "No cell was planned, so nothing was asked.", "bad")
+    lost = sum(m.outcomes.get(outcome, 0) for m in counted for outcome in UNSCORABLE)
+    not_run = sum(m.outcomes.get("not_run", 0) for m in counted)
+    whose = "" if all(m.control for m in counted) else " of models"
+    text = f"{planned - lost - not_run:,} of {planned:,} cells{whose} have an answer"
     if lost:
         text += f"; {lost:,} could not be scored"
     if not_run:
         text += f"; {not_run:,} were not run"
     return Sentence("coverage", text + ".", "good" if not lost and not not_run else "unsure")
+
+
+def _answered(model: ModelSummary) -> int:
+    return model.planned - sum(model.outcomes.get(name, 0) for name in (*UNSCORABLE, "not_run"))

@@ -65,10 +65,10 @@ def _details(table: ScoreTable) -> dict[str, tuple[ClaimVerdict, ...]]:
     found: dict[str, tuple[ClaimVerdict, ...]] = {}
     for metric in sorted(table.metrics, key=lambda name: "told" in name):
         for model in [*table.models, *table.controls]:
-            for row in table.all_rows(metric, model):
-                claims = (row.detail or {}).get("claims")
-                if claims and row.cell.id not in found:
-                    found[row.cell.id] = tuple(
+            for cell, score in table.scores(metric, model):
+                claims = (score.detail or {}).get("claims")
+                if claims and cell.id not in found:
+                    found[cell.id] = tuple(
                         ClaimVerdict(
                             str(claim.get("id", "")),
                             str(claim["text"]),
@@ -88,8 +88,8 @@ def _scores(table: ScoreTable) -> dict[str, dict[str, float | None]]:
         if spec.subject != "cell":
             continue
         for model in [*table.models, *table.controls]:
-            for row in table.all_rows(metric, model):
-                found.setdefault(row.cell.id, {})[metric] = row.value
+            for cell, score in table.scores(metric, model):
+                found.setdefault(cell.id, {})[metric] = score.value
     return found
 
 

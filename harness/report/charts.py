@@ -15,10 +15,10 @@ from typing import Literal
 
 from markupsafe import Markup
 
-from harness.report.text import neutral, number, safe, short, unpadded
-from harness.results import Estimate
+from harness.report.text import neutral, safe, short
+from harness.results import Estimate, number, unpadded
 
-Kind = Literal["model", "oracle", "control"]
+Kind = Literal["model", "control"]
 Box = tuple[float, float, float, float]  # left, top, right, bottom
 
 FONT = 12.0

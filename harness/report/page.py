@@ -19,8 +19,8 @@ from markupsafe import Markup
 
 from harness.records import HarnessError
 from harness.report import charts, contents, samples, text
-from harness.report.tables import Tables, gold_status
-from harness.results import Estimate, Results
+from harness.report.tables import Tables, coverage, outcome_bar
+from harness.results import ALL_MODELS, Estimate, Results, interval, number
 
 FOLDER = Path(__file__).resolve().parent
 
@@ -49,7 +49,6 @@ def render(results: Results, blobs: Path | None = None) -> str:
         "style": Markup(style),
         "policy": policy,
         "t": tables,
-        "gold": gold_status(results.gold),
         "scatter": scatter,
         "sections": [section for section in sections if section.shown],
         "left_out": [section for section in sections if not section.shown],
@@ -61,6 +60,7 @@ def render(results: Results, blobs: Path | None = None) -> str:
         "about": results.manifest.get("about"),
         "comparisons": comparisons,
         "comparisons_left": comparisons_left,
+        "pooled": [a for a in results.agreements if a.group == ALL_MODELS],
         "cards": cards,
         "explanations_shown": sum(len(card.explanations) for card in cards),
         "cells": sum(model.planned for model in results.models),
@@ -97,13 +97,16 @@ def _environment() -> Environment:
     environment.filters.update(
         bdi=text.bdi,
         breakable=text.breakable,
-        num=text.number,
-        ci=text.interval,
+        num=number,
+        ci=interval,
         because=text.because,
         basis=text.basis,
         percent=text.percent,
         p=text.p_value,
         short=text.short,
+        coverage=coverage,
+        outcome_bar=outcome_bar,
+        moment=text.moment,
     )
     environment.globals.update(bar=charts.bar, reliability=charts.reliability, share_bar=_share_bar)
     return environment
@@ -144,9 +147,13 @@ def _estimates(results: Results) -> Iterator[Estimate]:
         yield separation.difference
     for worst in results.worst_cases:
         yield worst.estimate
-    for agreement in results.agreements:
-        yield agreement.auc
-        yield agreement.kappa
-    if results.classifier is not None:
-        yield results.classifier.accuracy
-        yield results.classifier.balanced_accuracy
+    for variance in results.variance:
+        for _, share in variance.shares:
+            yield share
+    for agreed in results.agreements:
+        yield from filter(None, (agreed.auc, agreed.kappa, agreed.gain, agreed.alpha))
+    page = results.classifier
+    if page is not None:
+        yield from filter(None, (page.accuracy, page.balanced_accuracy, page.ece, page.brier))
+        yield from (estimate for _, _, estimate in page.groups)
+        yield from (estimate for _, estimate in page.baselines)

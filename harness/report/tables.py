@@ -6,45 +6,39 @@ invalid keeps its number but carries the reason, so that the templates strike it
 
 from __future__ import annotations
 
-from collections.abc import Container, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Generic, TypeVar
 
 from markupsafe import Markup
 
 from harness.records import ARMS, MODEL_OUTCOMES, UNSCORABLE, Outcome
-from harness.report import charts
-from harness.report.text import interval, number
+from harness.report import charts, differences
+from harness.report.columns import Column, columns, told_twin
 from harness.results import (
     ArmEffect,
     Breakdown,
     Comparison,
     Estimate,
-    GoldStatus,
-    MetricSummary,
     ModelSummary,
     Rank,
     Results,
+    VarianceShares,
     WorstCase,
 )
 
 SHADES = 7
 OUTCOMES: tuple[Outcome, ...] = ("ok", *MODEL_OUTCOMES, *UNSCORABLE, "not_run")
-COMPARISONS = 400  # rows of pairwise comparisons that are shown
+CellT = TypeVar("CellT")
 
 
 @dataclass(frozen=True)
-class Column:
-    """A metric as a table's column. `reason` says why it is not to be trusted, else empty."""
+class Row(Generic[CellT]):
+    """One model or control of a table."""
 
-    summary: MetricSummary
-    reason: str
-    gold: str
-    limits: tuple[float, float]
-
-    @property
-    def id(self) -> str:
-        """The metric's id."""
-        return self.summary.id
+    name: str
+    kind: charts.Kind
+    cells: tuple[CellT, ...]
 
 
 @dataclass(frozen=True)
@@ -58,16 +52,6 @@ class BoardCell:
 
 
 @dataclass(frozen=True)
-class BoardRow:
-    """One model or control of a board."""
-
-    model: ModelSummary
-    kind: charts.Kind
-    cells: tuple[BoardCell, ...]
-    coverage: float | None
-
-
-@dataclass(frozen=True)
 class GridCell:
     """A number of a heat map; `shade` runs from 0 (worst) to 6 (best), `None` without a value."""
 
@@ -77,48 +61,32 @@ class GridCell:
 
 
 @dataclass(frozen=True)
-class GridRow:
-    """One model or control of a heat map."""
-
-    name: str
-    kind: charts.Kind
-    cells: tuple[GridCell, ...]
-    worst: WorstCase | None
-
-
-@dataclass(frozen=True)
 class Grid:
-    """A metric by model and by the levels of one cell field."""
+    """A metric by model and by the levels of one cell field; `worst` by model, for variants."""
 
     axis: str
     column: Column
     levels: tuple[str, ...]
-    rows: tuple[GridRow, ...]
-
-    @property
-    def has_worst(self) -> bool:
-        """Whether any row knows its worst case."""
-        return any(row.worst for row in self.rows)
+    rows: tuple[Row[GridCell], ...]
+    worst: Mapping[str, WorstCase]
 
 
 @dataclass(frozen=True)
-class ArmPair:
+class ArmCell:
+    """What a model scores in one arm against the true label, and against the told one."""
+
+    arm: str
+    true: Estimate | None
+    told: Estimate | None
+
+
+@dataclass(frozen=True)
+class ArmTable:
     """`vs_true` beside `vs_told` (or one metric alone) by model and arm."""
 
     against_true: Column
     against_told: Column | None
-    rows: tuple[tuple[str, charts.Kind, str, Estimate | None, Estimate | None, int], ...]
-
-
-@dataclass(frozen=True)
-class CoverageRow:
-    """What became of a model's cells."""
-
-    model: ModelSummary
-    kind: charts.Kind
-    bar: Markup
-    counts: tuple[tuple[str, int], ...]
-    coverage: float | None
+    rows: tuple[Row[ArmCell], ...]
 
 
 class Tables:
@@ -127,11 +95,12 @@ class Tables:
     def __init__(self, results: Results) -> None:
         self.results = results
         self.kinds = {model.name: kind(model) for model in results.models}
-        self.columns = {m.id: self._column(m) for m in results.metrics}
+        self.columns = columns(results)
         self.breakdowns = [
             b for b in results.breakdowns if compares(b) and b.metric in self.columns
         ]
-        self.order = {m.name: i for i, m in enumerate(self._ordered())}
+        self.models = self._ordered()
+        self.order = {m.name: i for i, m in enumerate(self.models)}
         self.outcomes = [o for o in OUTCOMES if any(m.outcomes.get(o) for m in results.models)]
 
     def headline(self, topic: str) -> list[Column]:
@@ -151,16 +120,19 @@ class Tables:
             ][:4]
         )
 
-    def board(self, columns: Sequence[Column]) -> list[BoardRow]:
-        """One row a model, best first; oracle models and controls after those that are ranked."""
+    def board(self, shown: Sequence[Column]) -> list[Row[BoardCell]]:
+        """One row a model, best first, then controls; a control that was never asked is left out.
+
+        What it would have needed stands with the coverage.
+        """
         return [
-            BoardRow(
-                model,
+            Row(
+                model.name,
                 self.kinds[model.name],
-                tuple(self._board_cell(model, column) for column in columns),
-                coverage(model),
+                tuple(self._board_cell(model, column) for column in shown),
             )
-            for model in self._ordered()
+            for model in self.models
+            if model.planned or not model.control
         ]
 
     def grids(self, axes: Sequence[str] | None, without: Sequence[str] = ()) -> list[Grid]:
@@ -174,43 +146,34 @@ class Tables:
         chosen.sort(key=lambda b: (b.axis, rank.get(b.metric, len(leading))))
         return [self._grid(b) for b in chosen]
 
-    def arm_pairs(self) -> list[ArmPair]:
+    def arm_tables(self) -> list[ArmTable]:
         """Metrics by arm; where a metric has a twin against the told label they share a table."""
         by_metric = {b.metric: b for b in self.breakdowns if b.axis == "arm"}
         twins = {metric: told_twin(metric, by_metric) for metric in by_metric}
         told = set(twins.values())
-        pairs = []
-        for metric, twin in twins.items():
-            if metric not in told:
-                pairs.append(self._arm_pair(by_metric[metric], by_metric.get(twin or "")))
+        found = [
+            self._arm_table(by_metric[metric], by_metric.get(twin or ""))
+            for metric, twin in twins.items()
+            if metric not in told
+        ]
         leading = {column.id for column in self.leading()}
         return sorted(
-            pairs, key=lambda p: (p.against_told is None, p.against_true.id not in leading)
+            found, key=lambda t: (t.against_told is None, t.against_true.id not in leading)
         )
 
     def effects(self) -> list[tuple[ArmEffect, Markup]]:
-        """Contrasts between arms with a bar around zero, by contrast and metric."""
-        known = [e for e in self.results.arm_effects if e.metric in self.columns]
-        known.sort(key=lambda e: (e.contrast, e.metric, self.order.get(e.model, 0)))
-        return list(zip(known, self._difference_bars(known), strict=True))
+        """Contrasts between arms, each with a bar around zero."""
+        return differences.effects(self.results, self.columns, self.order)
 
     def comparisons(self) -> tuple[list[tuple[Comparison, Markup]], int]:
-        """Pairwise comparisons with bars, headline metrics first, and how many are left out."""
-        leading = {column.id for column in self.leading()}
-        known = [c for c in self.results.comparisons if c.metric in self.columns]
-        known.sort(key=lambda c: (c.metric not in leading, c.metric))
-        shown = known[:COMPARISONS]
-        bars = self._difference_bars(shown)
-        return list(zip(shown, bars, strict=True)), len(known) - len(shown)
+        """Pairwise comparisons with bars, and how many are left out."""
+        leading = [column.id for column in self.leading()]
+        return differences.comparisons(self.results, self.columns, leading)
 
-    def coverage(self) -> list[CoverageRow]:
-        """What became of every model's cells."""
-        rows = []
-        for model in self._ordered():
-            counts = tuple((name, model.outcomes.get(name, 0)) for name in self.outcomes)
-            bar = charts.stacked(counts, model.planned)
-            rows.append(CoverageRow(model, self.kinds[model.name], bar, counts, coverage(model)))
-        return rows
+    def variance(self) -> list[VarianceShares]:
+        """Where the variance of the headline's scores comes from, models in their order."""
+        known = [v for v in self.results.variance if v.metric in self.columns]
+        return sorted(known, key=lambda v: self.order.get(v.model, len(self.order)))
 
     def scatter(self) -> tuple[Column, Column, list[charts.Point]] | None:
         """Stability (x) and accuracy (y) of every model and control, `None` without both."""
@@ -219,7 +182,7 @@ class Tables:
             return None
         points = [
             charts.Point(m.name, self.kinds[m.name], m.estimates[x[0].id], m.estimates[y[0].id])
-            for m in self._ordered()
+            for m in self.models
             if x[0].id in m.estimates and y[0].id in m.estimates
         ]
         if not any(p.x.value is not None and p.y.value is not None for p in points):
@@ -227,59 +190,24 @@ class Tables:
         return x[0], y[0], points
 
     def _ordered(self) -> list[ModelSummary]:
-        """Models by their first headline metric, best first, then oracle models, then controls."""
+        """Models by their first headline metric, best first, then controls."""
         leading = self.leading()
-        groups = {"model": 0, "oracle": 1, "control": 2}
 
-        def place(model: ModelSummary) -> tuple[int, float, str]:
-            value = None
-            if leading:
-                estimate = model.estimates.get(leading[0].id)
-                value = estimate.value if estimate else None
-            if value is None:
-                return groups[kind(model)], float("inf"), model.name
+        def place(model: ModelSummary) -> tuple[bool, float, str]:
+            estimate = model.estimates.get(leading[0].id) if leading else None
+            if estimate is None or estimate.value is None:
+                return model.control, float("inf"), model.name
             sign = 1 if leading[0].summary.metric.direction == "lower" else -1
-            return groups[kind(model)], sign * value, model.name
+            return model.control, sign * estimate.value, model.name
 
         return sorted(self.results.models, key=place)
 
-    def _column(self, summary: MetricSummary) -> Column:
-        models = self.results.models
-        estimates = [m.estimates[summary.id] for m in models if summary.id in m.estimates]
-        limits = charts.domain(estimates, summary.metric.range)
-        return Column(summary, self._reason(summary), self._gold(summary), limits)
-
-    def _reason(self, summary: MetricSummary) -> str:
-        if summary.validity == "invalid":
-            broken = [
-                s for s in self.results.separations
-                if s.metric == summary.id and s.validity == "invalid"
-            ]  # fmt: skip
-            told = "; ".join(
-                f"control {s.better} less {s.worse} is {number(s.difference.value)} "
-                f"{interval(s.difference)}, and its lower bound must exceed {number(s.margin)}"
-                for s in broken
-            )
-            return f"Invalid: {told or 'a control did not separate as the scorer promises'}."
-        if summary.validity == "not shown":
-            return "Validity not shown: too few samples for the controls to prove it."
-        if summary.validity == "no controls":
-            return "Validity unknown: no controls were run for it."
-        return ""
-
-    def _gold(self, summary: MetricSummary) -> str:
-        """The gold's status where the metric's scorer holds text against gold, else empty."""
-        scorers = {m.scorer for m in self.results.metrics if m.metric.headline == "accuracy"}
-        return gold_status(self.results.gold) if summary.scorer in scorers else ""
-
     def _board_cell(self, model: ModelSummary, column: Column) -> BoardCell:
         estimate = model.estimates.get(column.id, Estimate(None))
-        who = self.kinds[model.name]
         ranks = [
-            r for r in self.results.ranks
-            if r.metric == column.id and r.model == model.name and who == "model"
+            r for r in self.results.ranks if (r.metric, r.model) == (column.id, model.name)
         ]  # fmt: skip
-        bar = charts.bar(estimate, column.limits, who)
+        bar = charts.bar(estimate, column.limits, self.kinds[model.name])
         return BoardCell(column, estimate, bar, ranks[0] if ranks else None)
 
     def _grid(self, breakdown: Breakdown) -> Grid:
@@ -288,68 +216,38 @@ class Tables:
         levels = list(dict.fromkeys(level for _, level, _ in breakdown.rows))
         if breakdown.axis == "arm":
             levels.sort(key=arm_place)
-        names = dict.fromkeys(model for model, _, _ in breakdown.rows)
         low, high = charts.domain([e for _, _, e in breakdown.rows], column.summary.metric.range)
         lower_is_better = column.summary.metric.direction == "lower"
         rows = []
-        for name in sorted(names, key=lambda n: self.order.get(n, len(self.order))):
+        for name in self._names(breakdown):
             cells = []
             for level in levels:
                 estimate = found.get((name, level), Estimate(None))
                 cells.append(GridCell(level, estimate, shade(estimate, low, high, lower_is_better)))
-            worst = None
-            if breakdown.axis == "variant":
-                worst = next(
-                    (w for w in self.results.worst_cases
-                     if w.metric == breakdown.metric and w.model == name),
-                    None,
-                )  # fmt: skip
-            rows.append(GridRow(name, self.kinds.get(name, "model"), tuple(cells), worst))
-        return Grid(breakdown.axis, column, tuple(levels), tuple(rows))
+            rows.append(Row(name, self.kinds.get(name, "model"), tuple(cells)))
+        worst = {
+            w.model: w
+            for w in self.results.worst_cases
+            if w.metric == breakdown.metric and breakdown.axis == "variant"
+        }
+        return Grid(breakdown.axis, column, tuple(levels), tuple(rows), worst)
 
-    def _arm_pair(self, true: Breakdown, told: Breakdown | None) -> ArmPair:
+    def _arm_table(self, true: Breakdown, told: Breakdown | None) -> ArmTable:
         left = {(m, a): e for m, a, e in true.rows}
         right = {(m, a): e for m, a, e in told.rows} if told else {}
-        keys = sorted(
-            dict.fromkeys([*left, *right]),
-            key=lambda key: (self.order.get(key[0], len(self.order)), arm_place(key[1])),
-        )
-        return ArmPair(
-            self.columns[true.metric],
-            self.columns.get(told.metric) if told else None,
-            tuple(
-                (m, self.kinds.get(m, "model"), a, left.get((m, a)), right.get((m, a)), place)
-                for place, (m, a) in enumerate(keys)
-            ),
+        rows = []
+        for name in self._names(true, told):
+            arms = sorted({a for m, a in [*left, *right] if m == name}, key=arm_place)
+            cells = (ArmCell(a, left.get((name, a)), right.get((name, a))) for a in arms)
+            rows.append(Row(name, self.kinds.get(name, "model"), tuple(cells)))
+        return ArmTable(
+            self.columns[true.metric], self.columns[told.metric] if told else None, tuple(rows)
         )
 
-    def _difference_bars(self, rows: Sequence[Comparison | ArmEffect]) -> list[Markup]:
-        """Bars around zero on one scale: the share of the metric's range that the difference is.
-
-        A metric with an open range has no such share and gets a scale of its own.
-        """
-        largest: dict[str, float] = {}
-        for row in rows:
-            key, unit = self._scale(row.metric)
-            seen = (row.difference.value, row.difference.low, row.difference.high)
-            reach = max((abs(v) / unit for v in seen if v is not None), default=0.0)
-            largest[key] = max(largest.get(key, 0.0), reach)
-        bars = []
-        for row in rows:
-            key, unit = self._scale(row.metric)
-            reach = unit * (largest[key] or 1.0)
-            bars.append(
-                charts.bar(
-                    row.difference,
-                    (-reach, reach),
-                    self.kinds.get(row.model if isinstance(row, ArmEffect) else row.a, "model"),
-                )
-            )
-        return bars
-
-    def _scale(self, metric: str) -> tuple[str, float]:
-        low, high = self.columns[metric].summary.metric.range
-        return (metric, 1.0) if low is None or high is None else ("", high - low)
+    def _names(self, *breakdowns: Breakdown | None) -> list[str]:
+        """The models and controls of the breakdowns in the order of the leaderboard."""
+        names = dict.fromkeys(model for b in breakdowns if b for model, _, _ in b.rows)
+        return sorted(names, key=lambda name: self.order.get(name, len(self.order)))
 
 
 def compares(breakdown: Breakdown) -> bool:
@@ -358,8 +256,8 @@ def compares(breakdown: Breakdown) -> bool:
 
 
 def kind(model: ModelSummary) -> charts.Kind:
-    """Whether a model is ranked, or set apart as oracle or control."""
-    return "control" if model.control else "oracle" if model.oracle else "model"
+    """Whether a model is ranked, or set apart as a control."""
+    return "control" if model.control else "model"
 
 
 def coverage(model: ModelSummary) -> float | None:
@@ -367,6 +265,11 @@ def coverage(model: ModelSummary) -> float | None:
     if not model.planned:
         return None
     return sum(model.outcomes.get(name, 0) for name in ("ok", *MODEL_OUTCOMES)) / model.planned
+
+
+def outcome_bar(model: ModelSummary) -> Markup:
+    """What became of a model's cells, as one divided bar."""
+    return charts.stacked([(name, model.outcomes.get(name, 0)) for name in OUTCOMES], model.planned)
 
 
 def shade(estimate: Estimate, low: float, high: float, lower_is_better: bool) -> int | None:
@@ -380,28 +283,3 @@ def shade(estimate: Estimate, low: float, high: float, lower_is_better: bool) ->
 def arm_place(arm: str) -> tuple[int, str]:
     """Arms in the order of the vocabulary, others after them."""
     return (list(ARMS).index(arm), arm) if arm in ARMS else (len(ARMS), arm)
-
-
-def told_twin(metric: str, known: Container[str]) -> str | None:
-    """The id of the same metric against the told label, where `known` holds it."""
-    for twin in (
-        metric.replace("vs_true", "vs_told"),
-        metric.replace("_true", "_told"),
-        f"{metric}_vs_told",
-        f"{metric}_told",
-    ):
-        if twin != metric and twin in known:
-            return twin
-    return None
-
-
-def gold_status(gold: GoldStatus) -> str:
-    """The status of the gold in a few words, for the head of every accuracy figure."""
-    if not gold.records:
-        return "no gold"
-    reviewed = gold.by_status.get("reviewed", 0)
-    disputed = gold.by_status.get("disputed", 0)
-    if reviewed == gold.records:
-        return "reviewed gold"
-    text = f"gold: {reviewed:,} of {gold.records:,} reviewed" if reviewed else "draft gold"
-    return f"{text}, {disputed:,} disputed" if disputed else text

@@ -12,9 +12,7 @@ from typing import Any
 
 from markupsafe import Markup, escape
 
-from harness.results import Estimate
-
-NOT_MEASURED = "–"
+from harness.results import NOT_MEASURED, Estimate, interval
 
 # C0 and C1 controls except tab and line feed, bidirectional embeddings, overrides and isolates
 # (Unicode TR 9; "Trojan Source", CVE-2021-42574), line separators, annotation marks, the byte
@@ -25,6 +23,7 @@ _HIDDEN = re.compile(
 )
 
 _LONG = re.compile(r"[^\s\x00-]{25,}")
+_SIGN = re.compile(r"(?<=[._/:,;])(?=[^\s\x00])")  # where a name, path or number may end a line
 _BREAK = "\x00"  # never in neutralised text
 
 
@@ -59,7 +58,17 @@ def breakable(text: Any) -> Markup:
 
 
 def _break_words(text: str) -> str:
-    return _LONG.sub(lambda word: _BREAK.join(re.findall(".{1,12}", word.group())), text)
+    """Long words with breaks after their own signs, and within what has none for too long."""
+
+    def broken(word: re.Match[str]) -> str:
+        parts = _SIGN.split(word.group())
+        return _BREAK.join(
+            piece
+            for part in parts
+            for piece in (re.findall(".{1,12}", part) if len(part) >= 25 else [part])
+        )
+
+    return _LONG.sub(broken, text)
 
 
 def _with_breaks(text: str) -> Markup:
@@ -80,31 +89,6 @@ def short(text: str, limit: int) -> str:
     """`text` on one line of at most `limit` characters, with an ellipsis where it was longer."""
     line = " ".join(text.split())
     return line if len(line) <= limit else line[: limit - 1] + "…"
-
-
-def number(value: float | None) -> str:
-    """Two decimals below 10, fewer above, no zero before the point; a dash for nothing."""
-    if value is None or value != value:
-        return NOT_MEASURED
-    digits = 2 if abs(value) < 10 else 1 if abs(value) < 100 else 0
-    text = f"{value:,.{digits}f}"
-    if float(text.replace(",", "")) == 0:
-        text = text.lstrip("-")
-    return unpadded(text)
-
-
-def unpadded(text: str) -> str:
-    """A number without the zero before its point, with a true minus: `-0.5` as `−.5`."""
-    return re.sub(r"^(-?)0\.", r"\1.", text).replace("-", "−")
-
-
-def interval(estimate: Estimate) -> str:
-    """`[low, high]`, or words that say why there is none."""
-    if estimate.value is None:
-        return "not measured"
-    if estimate.low is None or estimate.high is None:
-        return "no interval"
-    return f"[{number(estimate.low)}, {number(estimate.high)}]"
 
 
 def because(estimate: Estimate) -> str:
@@ -132,6 +116,12 @@ def percent(share: float | None) -> str:
         return "< 0.1 %"
     text = f"{100 * share:.1f}"
     return f"{text.removesuffix('.0')} %"
+
+
+def moment(iso: str) -> str:
+    """A time in UTC as people write it; anything else as it is."""
+    found = re.fullmatch(r"(\d{4}-\d\d-\d\d)T(\d\d:\d\d)(:[\d.]+)?(\+00:00|Z)", iso)
+    return f"{found[1]} {found[2]} UTC" if found else iso
 
 
 def p_value(p: float | None) -> str:

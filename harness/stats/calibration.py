@@ -24,15 +24,17 @@ def ece(
     clusters: Sequence[Hashable] | None = None,
     *,
     seed: int = 0,
+    cluster_name: str = "sample",
 ) -> Estimate:
     """Expected calibration error over bins of equal mass, less its bias at this many samples.
 
-    `confidence` (n,) of the told label in [0, 1], `correct` (n,) true or false. The plug-in
-    (`plugin_ece`) is above 0 even for a calibrated classifier, because each bin's accuracy
-    is noisy; the expected excess under that noise is subtracted (Kumar, Liang and Ma 2019,
-    section 4, the debiased l1 estimate; here in closed form), and the result is not below 0.
-    Where the truth is 0 about half of the excess remains. Fewer bins are used where a bin would
-    hold under 20 samples. The interval is over clusters, with the bins kept; its lower limit is 0
+    `confidence` (n,) of the told label in [0, 1], `correct` (n,) true or false. The plug-in (the
+    mean distance of accuracy and confidence over the bins) is above 0 even for a calibrated
+    classifier, because each bin's accuracy is noisy; the expected excess under that noise is
+    subtracted (Kumar, Liang and Ma 2019, section 4, the debiased l1 estimate; here in closed form),
+    and the result is not below 0. Where the truth is 0 about half of the excess remains. Fewer bins
+    are used where a bin would hold under 20 samples. The interval is over clusters, with the bins
+    kept; its lower limit is 0
     where outcomes drawn from the confidences themselves give a plug-in as large (Bröcker and
     Smith 2007).
     """
@@ -45,21 +47,13 @@ def ece(
         lambda weights: _debiased(p, hit, member, weights),
         groups,
         seed=seed,
+        cluster_name=cluster_name,
         bounds=(0.0, 1.0),
         recentre=True,
     )
     if found.low is None or not _could_be_calibrated(p, hit, member, seed):
         return found
     return replace(found, low=0.0)
-
-
-def plugin_ece(confidence: ArrayLike, correct: ArrayLike, bins: int = 15) -> float:
-    """The usual ECE over bins of equal mass; biased upward, the more so the fewer samples."""
-    p, hit = _checked(confidence, correct)
-    if len(p) == 0:
-        raise HarnessError("a calibration error needs at least one prediction")
-    member = _member(p, _bin_count(len(p), bins))
-    return float(np.sum(np.abs(member.T @ (hit - p))) / len(p))
 
 
 def reliability(
@@ -81,12 +75,12 @@ def brier(
     clusters: Sequence[Hashable] | None = None,
     *,
     seed: int = 0,
+    cluster_name: str = "sample",
 ) -> Estimate:
     """Mean squared error of the probabilities (n,) of an event against whether it happened (n,)."""
     p, hit = _checked(probabilities, outcome)
-    return intervals.mean(
-        (p - hit) ** 2, range(len(p)) if clusters is None else clusters, seed=seed
-    )
+    groups = range(len(p)) if clusters is None else clusters
+    return intervals.mean((p - hit) ** 2, groups, seed=seed, cluster_name=cluster_name)
 
 
 def confusion(
@@ -112,6 +106,7 @@ def balanced_accuracy(
     clusters: Sequence[Hashable] | None = None,
     *,
     seed: int = 0,
+    cluster_name: str = "sample",
 ) -> Estimate:
     """Mean recall over the classes that occur in the truth; others have no recall and are left out.
 
@@ -134,7 +129,12 @@ def balanced_accuracy(
         len({g for g, c in zip(groups, codes, strict=True) if c == k}) for k in range(len(names))
     )
     return intervals.of_statistic(
-        statistic, groups, seed=seed, bounds=(0.0, 1.0), informative=rarest
+        statistic,
+        groups,
+        seed=seed,
+        cluster_name=cluster_name,
+        bounds=(0.0, 1.0),
+        informative=rarest,
     )
 
 

@@ -54,28 +54,13 @@ def difference_bounds(bounds: Bounds) -> Bounds:
     return -width, width
 
 
-def test(
-    a: ArrayLike,
-    b: ArrayLike,
-    clusters: Sequence[Hashable],
-    *,
-    seed: int = 0,  # noqa: PT028 (no pytest function)
-) -> float:
-    """Two-sided p of "a and b are exchangeable", by flipping the sign of whole clusters.
-
-    The statistic is the sum of differences. Exact up to 15 clusters (so p is never below
-    2^(1 - clusters)), else 9,999 seeded draws with one added to both counts, so that p is never 0
-    (Phipson and Smyth 2010).
-    """
-    gap = _gap(a, b)
-    codes, _ = intervals.encode(clusters, len(gap))
-    if len(gap) == 0:
-        raise HarnessError("a paired test needs at least one unit that both have")
-    return float(sign_flip(np.bincount(codes, weights=gap).astype(float)[:, None], seed=seed)[0])
-
-
 def sign_flip(sums: Floats, *, seed: int = 0) -> Floats:
-    """p (k,) of k comparisons from their cluster sums of differences (clusters, k)."""
+    """Two-sided p (k,) of "a and b are exchangeable", by flipping the sign of whole clusters.
+
+    `sums` (clusters, k) are the clusters' sums of a - b of k comparisons; the statistic is their
+    total. Exact up to 15 clusters (so p is never below 2^(1 - clusters)), else 9,999 seeded draws
+    with one added to both counts, so that p is never 0 (Phipson and Smyth 2010).
+    """
     count = len(sums)
     # equal sums in another order differ by rounding; they must count as equal
     bar = np.abs(sums.sum(axis=0)) - 1e-9 * np.abs(sums).sum(axis=0)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import combinations
 from typing import cast
 
@@ -20,7 +20,7 @@ LEVEL = 0.05
 
 @dataclass(frozen=True)
 class RankRow:
-    """A model's rank by its mean (1 is best, ties share the middle) and bootstrap interval."""
+    """A model's rank by its mean (1 is best, ties share the middle) with its interval."""
 
     model: str
     rank: float | None
@@ -40,14 +40,12 @@ class PairRow:
 
 @dataclass(frozen=True)
 class RankTable:
-    """Ranks, pairs, and for each model those that the tests could not tell from it.
-
-    `reason` says why there are no ranks, or is empty. `test` names the test behind the p-values.
+    """Ranks and pairs. `reason` says why there are no ranks, or is empty; `test` names the test
+    behind the p-values.
     """
 
     rows: tuple[RankRow, ...]
     comparisons: tuple[PairRow, ...]
-    tied: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     reason: str = ""
     test: str = ""
 
@@ -74,8 +72,10 @@ def rank(
 ) -> RankTable:
     """Ranks of models from `scores[model][unit]` and the cluster of every unit.
 
-    Ranks: by the mean over units common to all models, with percentile limits from a bootstrap
-    over clusters that all models share (ties within a draw share the middle rank). Pairs: each on
+    Ranks: by the mean over units common to all models. From 20 clusters on their limits are
+    percentiles of a bootstrap over clusters that all models share (ties within a draw share the
+    middle rank); with fewer the bootstrap is too sure of itself, and the limits are how many models
+    the tests put before and behind (Klein, Wright and Wieczorek 2020). Pairs: each on
     the units that the two share, with `paired.difference`. Tests: exact sign-flips of clusters
     where their smallest p survives Holm's first step at .05 (and there are 15 clusters or fewer),
     else cluster-robust t, whose p has no such floor. Where some pair shares no unit, or nothing
@@ -112,31 +112,26 @@ def rank(
         PairRow(a, b, found[a, b][0], float(adjusted[a, b]) if (a, b) in adjusted else None)
         for a, b in pairs
     )
-    tied: dict[str, list[str]] = {model: [] for model in models}
-    for row in comparisons:
-        if row.p_adjusted is not None and row.p_adjusted >= LEVEL:
-            tied[row.a].append(row.b)
-            tied[row.b].append(row.a)
     common = sorted(frozenset.intersection(*units_of.values()))
     unpaired = next(((a, b) for a, b in pairs if not (units_of[a] & units_of[b])), None)
     reason = ""
     if unpaired:
-        reason = f"{unpaired[0]} and {unpaired[1]} share no units, so the models are not ranked"
+        reason = f"nothing was scored for both {unpaired[0]} and {unpaired[1]}"
     elif not common:
-        reason = "no unit is common to all models, so they are not ranked"
+        reason = "nothing was scored for all models alike"
     rows = (
         tuple(RankRow(model, None, None, None) for model in models)
         if reason
-        else _rank_rows(scores, cluster_of, common, direction, confidence, seed)
+        else _rank_rows(scores, cluster_of, common, comparisons, direction, confidence, seed)
     )
-    frozen = {model: tuple(others) for model, others in tied.items()}
-    return RankTable(rows, comparisons, frozen, reason, "; ".join(tests))
+    return RankTable(rows, comparisons, reason, "; ".join(tests))
 
 
 def _rank_rows(
     scores: Mapping[str, Mapping[str, float]],
     cluster_of: Mapping[str, Hashable],
     units: Sequence[str],
+    comparisons: Sequence[PairRow],
     direction: str,
     confidence: float,
     seed: int,
@@ -147,6 +142,13 @@ def _rank_rows(
     ranks = _ranks(sign * sums.sum(axis=0, keepdims=True) / sizes.sum())[0]
     if len(sizes) < 2:
         return tuple(RankRow(m, float(r), None, None) for m, r in zip(models, ranks, strict=True))
+    if len(sizes) < intervals.FEW_CLUSTERS:
+        return tuple(
+            RankRow(
+                model, float(rank), *_tested_limits(model, float(rank), models, comparisons, sign)
+            )
+            for model, rank in zip(models, ranks, strict=True)
+        )
     weights = intervals.bootstrap_weights(len(sizes), seed)
     drawn = _ranks(sign * (weights @ sums) / (weights @ sizes)[:, None])
     tail = (1 - confidence) / 2
@@ -155,6 +157,21 @@ def _rank_rows(
         RankRow(model, float(ranks[i]), float(low[i]), float(high[i]))
         for i, model in enumerate(models)
     )
+
+
+def _tested_limits(
+    model: str, rank: float, models: Sequence[str], comparisons: Sequence[PairRow], sign: float
+) -> tuple[float, float]:
+    """The places that the tests leave a model: behind those above it, before those below it.
+
+    Widened to `rank`, which a pair's own units may contradict.
+    """
+    above = below = 0
+    for pair in comparisons:
+        if model in (pair.a, pair.b) and pair.p_adjusted is not None and pair.p_adjusted < LEVEL:
+            ahead = sign * (pair.difference.value or 0.0) * (1 if model == pair.a else -1) < 0
+            above, below = above + (not ahead), below + ahead
+    return min(rank, 1.0 + above), max(rank, float(len(models) - below))
 
 
 def _ranks(means: Floats) -> Floats:

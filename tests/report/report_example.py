@@ -33,11 +33,12 @@ from harness.results import (
     SampleView,
     Sentence,
     SeparationResult,
+    VarianceShares,
     WorstCase,
 )
 
 MODELS = {"north-8b": (0.72, 0.81), "north-1b": (0.49, 0.66), "delta-instruct": (0.63, 0.58),
-          "delta-instruct-with-evidence": (0.78, 0.80)}  # fmt: skip
+          "delta-large": (0.78, 0.80)}  # fmt: skip
 CONTROLS = {"gold": (0.97, 1.0), "paraphrase": (0.91, 0.88), "other-label": (0.18, 0.97),
             "negated": (0.06, 0.96), "empty": (0.0, 1.0), "echo": (0.09, 0.71),
             "mix(0.5)": (0.56, 0.53)}  # fmt: skip
@@ -76,7 +77,7 @@ TEXTS = (
 
 
 def example(seed: int = 7, samples: int = 6, explanations: int = 10) -> Results:
-    """Results of four models (one an oracle) and seven controls."""
+    """Results of four models and seven controls."""
     rng = random.Random(seed)
 
     def estimate(mean: float, spread: float = 0.06, n: int = 480) -> Estimate:
@@ -122,7 +123,6 @@ def example(seed: int = 7, samples: int = 6, explanations: int = 10) -> Results:
                 bounds={} if control else {IDS[0]: (accuracy - 0.05, accuracy + 0.06)},
                 repro_rate=1.0 if control else 0.62 + 0.3 * rng.random(),
                 served=() if control else (f"{name}@2026-05", f"{name}@2026-06")[: failed % 2 + 1],
-                oracle=name == "delta-instruct-with-evidence",
             )
         )
 
@@ -138,7 +138,7 @@ def example(seed: int = 7, samples: int = 6, explanations: int = 10) -> Results:
                 rows.append((model.name, level, entry))
         return Breakdown(axis, IDS[metric], tuple(rows))
 
-    ranked = [name for name in MODELS if "evidence" not in name]
+    ranked = list(MODELS)
     return Results(
         suite="gi-demo",
         run="reports/gi-demo-3f9a1c20",
@@ -198,6 +198,14 @@ def example(seed: int = 7, samples: int = 6, explanations: int = 10) -> Results:
             WorstCase(IDS[0], name, "typos", estimate(accuracy - 0.15, 0.1))
             for name, (accuracy, _) in MODELS.items()
         ),
+        variance=tuple(
+            VarianceShares(
+                IDS[0], name,
+                tuple((part, estimate(0.25, 0.1)) for part in
+                      ("sample", "variant", "interaction", "repeat")),
+            )
+            for name in MODELS
+        ),
         arm_effects=tuple(
             ArmEffect(name, metric, contrast, difference(mean))
             for name in MODELS
@@ -215,10 +223,13 @@ def example(seed: int = 7, samples: int = 6, explanations: int = 10) -> Results:
             SeparationResult(IDS[5], "gold", "echo", 0.1, difference(-0.02), "invalid"),
         ),
         agreements=(
-            Agreement("claims.recall", "all", estimate(0.8), estimate(0.45), 222, 131),
-            Agreement("claims.recall", "north-8b", estimate(0.78), estimate(0.4), 80, 52),
-            Agreement("overlap", "all", estimate(0.71), estimate(0.3), 222, 131, baseline=True),
-            Agreement("people with each other", "all", estimate(0.9), estimate(0.7), 60, 33),
+            Agreement("claim support", "all", estimate(0.8), estimate(0.45), 222, 131),
+            Agreement("overlap alone", "all", estimate(0.71), Estimate(None), 222, 131,
+                      baseline=True, gain=difference(0.09)),
+            Agreement("one person against the others", "all", estimate(0.9), estimate(0.7), 222,
+                      131, people=True, alpha=estimate(0.66)),
+            Agreement("claim support", "within models", estimate(0.77), Estimate(None), 222, 131),
+            Agreement("claim support", "north-8b", estimate(0.78), estimate(0.4), 80, 52),
         ),
         classifier=ClassifierPage(
             name="TF-IDF with logistic regression",
@@ -227,6 +238,7 @@ def example(seed: int = 7, samples: int = 6, explanations: int = 10) -> Results:
             accuracy=estimate(0.78, 0.1, 60),
             balanced_accuracy=estimate(0.78, 0.1, 60),
             ece=estimate(0.09, 0.04, 60),
+            brier=estimate(0.14, 0.05, 60),
             reliability=((0.35, 0.3, 6), (0.5, 0.55, 12), (0.7, 0.62, 18), (0.92, 0.9, 24)),
             groups=(("site", "A", estimate(0.8, 0.12, 30)), ("site", "B", estimate(0.7, 0.14, 30))),
             baselines=(("majority", Estimate(1 / 3, 1 / 3, 1 / 3, 60, 8, METHOD)),

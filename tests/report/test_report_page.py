@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from harness.records import HarnessError
 from harness.report import page
-from harness.results import Breakdown, GoldStatus, Rank, Results
+from harness.results import Breakdown, GoldStatus, Results
 
 HOSTILE = (
     "</title></style></textarea><script>document.title='ran'</script>"
@@ -26,7 +26,7 @@ HOSTILE = (
 EMPTY = dataclasses.replace(
     report_example.example(),
     verdict=(), warnings=(), metrics=(), models=(), ranks=(), comparisons=(), breakdowns=(),
-    worst_cases=(), arm_effects=(), separations=(), agreements=(), classifier=None, views=(),
+    worst_cases=(), variance=(), arm_effects=(), separations=(), agreements=(), classifier=None, views=(),
     gold=GoldStatus(0, 0, {}, 0, 0), manifest={},
 )  # fmt: skip
 
@@ -180,17 +180,11 @@ def test_the_gold_s_status_stands_beside_every_accuracy_figure(results: Results)
     html = page.render(results)
     for name in ("scatter", "models", "aspects", "variants", "arms", "controls"):
         assert "draft gold" in section(html, name)
-    reviewed = dataclasses.replace(results, gold=GoldStatus(4, 9, {"reviewed": 4}, 4, 4))
-    assert "draft gold" not in page.render(reviewed)
+    for status, words in (("reviewed", "reviewed gold"), ("constructed", "exact by construction")):
+        other = dataclasses.replace(results, gold=GoldStatus(4, 9, {status: 4}, 4, 4))
+        assert "draft gold" not in page.render(other)
+        assert words in section(page.render(other), "models")
     assert "expert-verified" not in html
-
-
-def test_oracle_models_get_no_rank_even_where_the_results_hold_one(results: Results) -> None:
-    oracle = next(m.name for m in results.models if m.oracle)
-    ranked = dataclasses.replace(results, ranks=(Rank("claims.recall_vs_true", oracle, 1, 1, 1),))
-    board = section(page.render(ranked), "models")
-    assert "rank 1" not in board
-    assert "oracle, not ranked" in board
 
 
 def test_an_oracle_variant_named_in_the_manifest_is_marked(results: Results) -> None:
@@ -239,6 +233,40 @@ def test_a_suite_of_controls_alone_is_shown(results: Results) -> None:
     html = page.render(dataclasses.replace(results, models=controls, ranks=(), comparisons=()))
     assert "mix(0.5)" in section(html, "models")
     assert "mix(0.5)" in section(html, "aspects")
+
+
+def test_where_people_judged_the_opening_compares_scorer_baselines_and_people(
+    results: Results,
+) -> None:
+    opening = Reader(section(page.render(results), "verdict")).text
+    pooled = [a for a in results.agreements if a.group == "all"]
+    for agreed in pooled:
+        assert f"{agreed.measure}" in opening
+        assert f"{agreed.auc.value:.2f}".lstrip("0") in opening
+    without = dataclasses.replace(results, agreements=())
+    assert "against people" not in Reader(section(page.render(without), "verdict")).text
+
+
+def test_people_s_own_agreement_and_that_within_models_stand_beside_the_pooled_one(
+    results: Results,
+) -> None:
+    read = Reader(section(page.render(results), "agreement")).text
+    for words in ("all models together", "within models", "north-8b", "Krippendorff's alpha"):
+        assert words in read
+
+
+def test_the_shares_of_variance_say_what_makes_the_score_differ(results: Results) -> None:
+    html = page.render(results)
+    assert "chance between repeats" in section(html, "variants")
+    without = tuple(dataclasses.replace(v, shares=v.shares[:3]) for v in results.variance)
+    text = section(page.render(dataclasses.replace(results, variance=without)), "variants")
+    assert "no repeats" in text
+    assert "Without repeats" in text
+
+
+def test_the_time_of_the_run_is_written_as_people_write_it(results: Results) -> None:
+    stamped = dataclasses.replace(results, created="2026-06-01T09:30:05+00:00")
+    assert "2026-06-01 09:30 UTC" in Reader(page.render(stamped)).text
 
 
 def test_an_unfinished_run_says_so(results: Results) -> None:

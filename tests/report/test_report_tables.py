@@ -8,7 +8,7 @@ import re
 import pytest
 import report_example
 
-from harness.report import tables
+from harness.report import columns, tables
 from harness.results import Estimate, GoldStatus, MetricSummary, Results
 
 
@@ -17,11 +17,11 @@ def results() -> Results:
     return report_example.example()
 
 
-def test_models_come_before_oracles_before_controls_and_the_best_first(results: Results) -> None:
+def test_models_come_before_controls_and_the_best_first(results: Results) -> None:
     t = tables.Tables(results)
     rows = t.board(t.leading())
     kinds = [row.kind for row in rows]
-    assert kinds == sorted(kinds, key=["model", "oracle", "control"].index)
+    assert kinds == sorted(kinds, key=["model", "control"].index)
     for kind in ("model", "control"):
         values = [row.cells[0].estimate.value or 0.0 for row in rows if row.kind == kind]
         assert values == sorted(values, reverse=True)
@@ -75,17 +75,39 @@ def test_without_headline_metrics_the_leaderboard_takes_those_that_can_be_truste
 def test_a_metric_finds_its_twin_against_the_told_label(
     metric: str, known: set[str], twin: str | None
 ) -> None:
-    assert tables.told_twin(metric, known) == twin
+    assert columns.told_twin(metric, known) == twin
 
 
 def test_vs_true_and_vs_told_share_one_table_by_model_and_arm(results: Results) -> None:
-    pairs = tables.Tables(results).arm_pairs()
-    first = pairs[0]
+    found = tables.Tables(results).arm_tables()
+    first = found[0]
     assert first.against_told is not None
     assert (first.against_true.id, first.against_told.id) == report_example.IDS[:2]
-    arms = [arm for name, _, arm, _, _, _ in first.rows if name == "north-8b"]
+    arms = [cell.arm for row in first.rows if row.name == "north-8b" for cell in row.cells]
     assert arms == ["predicted", "gold", "wrong", "none"]
-    assert [p.against_true.id for p in pairs] == [report_example.IDS[0], report_example.IDS[2]]
+    assert [t.against_true.id for t in found] == [report_example.IDS[0], report_example.IDS[2]]
+
+
+def test_a_control_that_was_never_asked_is_no_row_of_the_leaderboard(results: Results) -> None:
+    idle = [
+        dataclasses.replace(m, planned=0, outcomes={}, estimates={}) if m.name == "echo" else m
+        for m in results.models
+    ]
+    t = tables.Tables(dataclasses.replace(results, models=tuple(idle)))
+    names = [row.name for row in t.board(t.leading())]
+    assert "echo" not in names
+    assert "empty" in names
+
+
+def test_an_invalid_metric_where_lower_is_better_says_which_control_should_lie_above(
+    results: Results,
+) -> None:
+    broken = dataclasses.replace(results.metrics[2], validity="invalid")
+    assert broken.metric.direction == "lower"
+    failed = dataclasses.replace(results.separations[2], better="gold", worse="negated",
+                                 validity="invalid")  # fmt: skip
+    found = columns.columns(dataclasses.replace(results, metrics=(broken,), separations=(failed,)))
+    assert "control negated less gold is" in found[broken.id].reason
 
 
 def test_coverage_counts_model_failures_as_scored_and_lost_cells_as_not(results: Results) -> None:
@@ -113,15 +135,18 @@ def test_shades_rise_with_worth_in_either_direction() -> None:
     [
         ({"draft": 4}, "draft gold"),
         ({"reviewed": 4}, "reviewed gold"),
-        ({"draft": 1, "reviewed": 3}, "gold: 3 of 4 reviewed"),
-        ({"draft": 3, "disputed": 1}, "draft gold, 1 disputed"),
+        ({"constructed": 4}, "gold exact by construction"),
+        ({"draft": 1, "reviewed": 3}, "gold: 1 draft, 3 reviewed"),
+        ({"draft": 3, "disputed": 1}, "gold: 3 draft, 1 disputed"),
+        ({"constructed": 3, "draft": 1}, "gold: 1 draft, 3 by construction"),
+        ({"constructed": 3}, "gold: 1 draft, 3 by construction"),
         ({}, "draft gold"),
     ],
 )
 def test_the_gold_s_status_is_never_better_than_its_records(
     by_status: dict[str, int], words: str
 ) -> None:
-    assert tables.gold_status(GoldStatus(4, 20, by_status, 4, 4)) == words
+    assert columns.gold_status(GoldStatus(4, 20, by_status, 4, 4)) == words
 
 
 def test_a_single_level_is_not_shown_as_if_it_were_a_comparison(results: Results) -> None:

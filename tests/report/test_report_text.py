@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from markupsafe import Markup
 
 from harness.report import text
-from harness.results import Estimate
+from harness.results import Estimate, interval, number
 
 any_text = st.text(
     st.one_of(
@@ -73,13 +73,14 @@ def test_a_long_word_can_be_broken_but_a_usual_name_is_not() -> None:
 def test_numbers_are_written_with_a_true_minus_and_no_negative_zero(
     value: float | None, written: str
 ) -> None:
-    assert text.number(value) == written
+    assert number(value) == written
 
 
 def test_an_estimate_without_interval_says_so() -> None:
-    assert text.interval(Estimate(None)) == "not measured"
-    assert text.interval(Estimate(0.5)) == "no interval"
-    assert text.interval(Estimate(0.5, 0.4, 0.6)) == "[.40, .60]"
+    assert interval(Estimate(None)) == "not measured"
+    assert interval(Estimate(0.5)) == "no interval"
+    assert interval(Estimate(0.5, method="no interval: one forest")) == "no interval: one forest"
+    assert interval(Estimate(0.5, 0.4, 0.6)) == "[.40, .60]"
 
 
 @given(st.floats(0, 1, exclude_min=True, exclude_max=True))

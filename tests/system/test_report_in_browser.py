@@ -100,7 +100,7 @@ class Browser:
     def picture(self, source: str) -> Image.Image:
         """The page as drawn."""
         target = self.folder / f"shot-{self.count + 1}.png"
-        self._run(source, 1440, 9000, f"--screenshot={target}")
+        self._run(source, 1440, 12000, f"--screenshot={target}")
         return Image.open(io.BytesIO(target.read_bytes())).convert("RGB")
 
     def measured(self, source: str, expression: str, width: int = 1440) -> Any:

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from small_suite import changed, write
 
 import harness
+from harness.analysis.models import gains_over_floor
+from harness.analysis.score_table import ScoreTable
 from harness.pipeline import report
 from harness.results import Results
+from harness.scoring import Run, make_scorers
+from harness.store import Store
 
 # Each planted model says the gold of a label: always the true one, mostly, or whatever it is told.
 PLANTED = '''
@@ -49,6 +55,13 @@ NOTES = "id,note,label,predicted,site\n" + "".join(
     )
 )
 
+CALM = """variant: calm
+of: base
+axis: wording
+preserves_meaning: true
+user: Tell me calmly about the {{ aspect }} of {{ label }}.
+"""
+
 
 @pytest.fixture(scope="module")
 def run_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -60,7 +73,7 @@ def run_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
             "sample": "id",
             "label": "predicted",
         },
-        families=[{"family": "small", "variants": ["reworded"]}],
+        families=[{"family": "small", "variants": ["reworded", "calm"]}],
         arms=["predicted", "wrong"],
         repeats=1,
         models=[
@@ -71,7 +84,8 @@ def run_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         controls=["gold", "negated", "other-label", "empty"],
         report={"group_by": ["site"]},
     )
-    path = write(folder, text, **{"notes.csv": NOTES, "planted.py": PLANTED})
+    files = {"notes.csv": NOTES, "planted.py": PLANTED, "prompts__small__calm.yaml": CALM}
+    path = write(folder, text, **files)
     harness.run(path, out=folder / "run")
     return folder / "run"
 
@@ -159,3 +173,84 @@ def test_views_mark_the_claims_of_each_explanation(results: Results) -> None:
     }
     assert ("truth", "supported") in marks
     assert ("half", "unsupported") in marks
+
+
+def test_generalising_leaves_each_variant_s_own_interval_as_it_is(run_folder: Path) -> None:
+    # A mean over one variant says nothing of other variants, so there is nothing to generalise.
+    narrow, wide = (
+        {
+            (model, level): estimate
+            for b in report(run_folder, generalise_variants=wanted).results.breakdowns
+            if (b.axis, b.metric) == ("variant", "claims.recall_vs_true")
+            for model, level, estimate in b.rows
+        }
+        for wanted in (False, True)
+    )
+    assert narrow == wide
+    assert narrow["half", "calm"].low is not None
+
+
+def test_variance_is_split_only_for_models_whose_scores_vary(results: Results) -> None:
+    found = {v.model: dict(v.shares) for v in results.variance}
+    assert set(found) == {"told", "half"}  # 'truth' always scores 1
+    assert set(found["half"]) == {"sample", "variant", "interaction"}  # nothing was repeated
+    # What 'told' says depends on the sample alone, whatever the wording.
+    assert found["told"]["sample"].value == pytest.approx(1.0)
+    assert found["half"]["interaction"].value > 0.5  # drawn anew for every sample and wording
+
+
+def test_the_classifier_s_intervals_count_samples_and_say_so(results: Results) -> None:
+    page = results.classifier
+    assert page is not None
+    assert page.brier is None  # it gives no probabilities
+    assert "sample" in page.balanced_accuracy.method
+    assert page.balanced_accuracy.clusters == 24
+
+
+def test_models_that_say_what_is_true_are_not_called_worthless(results: Results) -> None:
+    accuracy = next(s for s in results.verdict if s.topic == "accuracy")
+    assert "worthless" not in accuracy.text
+
+
+@pytest.fixture
+def table(run_folder: Path) -> Iterator[ScoreTable]:
+    with Store.read(run_folder) as store:
+        run = Run(store)
+        yield ScoreTable(run, make_scorers(run.manifest.scorers, run_folder))
+
+
+def test_a_headline_that_failed_its_controls_gives_way_to_another(table: ScoreTable) -> None:
+    metric = replace(table.metrics["claims.precision_vs_true"][1], headline="accuracy")
+    table.metrics["claims.precision_vs_true"] = ("claims", metric)
+    assert table.headline("accuracy") == "claims.recall_vs_true"
+    assert table.headline("accuracy", {"claims.recall_vs_true"}) == "claims.precision_vs_true"
+    assert table.headline("accuracy", set(table.metrics)) == "claims.recall_vs_true"
+    assert table.headline("nothing") is None
+
+
+def test_lost_cells_bound_a_mean_by_the_range_but_never_a_balanced_one(table: ScoreTable) -> None:
+    name = "claims.recall_vs_true"
+    assert table.bounds(name, "half") is None  # every cell was answered
+    of_half = [c for c, a in table.run.answered.items() if a.cell.model == "half"]
+    lost = [c for c in of_half if table.run.answered[c].cell.arm == "predicted"][:6]
+    for cell in lost:
+        table.run.answered[cell] = replace(table.run.answered[cell], outcome="server")
+    low, high = table.bounds(name, "half") or (0.0, 0.0)
+    rows = table.rows(name, "half", table.ranked)
+    assert high - low == pytest.approx(6 / (len(rows) + 6))
+    metric = replace(table.metrics[name][1], balanced=("aspect", "label"))
+    table.metrics[name] = ("claims", metric)
+    assert table.bounds(name, "half") is None
+
+
+def test_a_model_is_held_against_the_floor_that_comes_nearest(table: ScoreTable) -> None:
+    gains = gains_over_floor(table, "claims.recall_vs_true")
+    assert set(gains) == {"truth", "told", "half"}
+    name, gain = gains["truth"]
+    assert name in ("empty", "other-label")
+    rivals = {
+        control: [row.value for row in table.rows("claims.recall_vs_true", f"control:{control}")]
+        for control in ("empty", "other-label")
+    }
+    best = max(sum(values) / len(values) for values in rivals.values())
+    assert gain.value == pytest.approx(1.0 - best)

@@ -1,0 +1,90 @@
+"""Metrics as columns of tables: how far each may be trusted, and what its gold is worth."""
+
+from __future__ import annotations
+
+from collections.abc import Container
+from dataclasses import dataclass
+
+from harness.report import charts
+from harness.results import GoldStatus, MetricSummary, Results, interval, number
+
+
+@dataclass(frozen=True)
+class Column:
+    """A metric as a table's column. `reason` says why it is not to be trusted, else empty."""
+
+    summary: MetricSummary
+    reason: str
+    gold: str
+    limits: tuple[float, float]
+
+    @property
+    def id(self) -> str:
+        """The metric's id."""
+        return self.summary.id
+
+
+def columns(results: Results) -> dict[str, Column]:
+    """Every metric of the results by its id."""
+    # A scorer with a headline accuracy holds text against gold, in all of its metrics.
+    against_gold = {m.scorer for m in results.metrics if m.metric.headline == "accuracy"}
+    found = {}
+    for summary in results.metrics:
+        seen = [m.estimates[summary.id] for m in results.models if summary.id in m.estimates]
+        gold = gold_status(results.gold) if summary.scorer in against_gold else ""
+        limits = charts.domain(seen, summary.metric.range)
+        found[summary.id] = Column(summary, _reason(results, summary), gold, limits)
+    return found
+
+
+def _reason(results: Results, summary: MetricSummary) -> str:
+    if summary.validity == "invalid":
+        broken = "; ".join(
+            f"control {high} less {low} is {number(s.difference.value)} {interval(s.difference)}, "
+            f"and its lower bound must exceed {number(s.margin)}"
+            for s in results.separations
+            if s.metric == summary.id and s.validity == "invalid"
+            for high, low in [
+                (s.worse, s.better) if summary.metric.direction == "lower" else (s.better, s.worse)
+            ]
+        )
+        return f"Invalid: {broken or 'a control did not separate as the scorer promises'}."
+    if summary.validity == "not shown":
+        return "Validity not shown: too few samples for the controls to prove it."
+    if summary.validity == "no controls":
+        return "Validity unknown: no controls were run for it."
+    return ""
+
+
+_SOLE = {
+    "draft": "draft gold",
+    "disputed": "disputed gold",
+    "constructed": "gold exact by construction",
+    "reviewed": "reviewed gold",
+}
+
+
+def gold_status(gold: GoldStatus) -> str:
+    """The status of the gold in a few words, for the head of every accuracy figure."""
+    if not gold.counts:
+        return "no gold"
+    if len(gold.counts) == 1:
+        return _SOLE[gold.counts[0][0]]
+    listed = (
+        f"{count:,} {'by construction' if name == 'constructed' else name}"
+        for name, count in gold.counts
+    )
+    return f"gold: {', '.join(listed)}"
+
+
+def told_twin(metric: str, known: Container[str]) -> str | None:
+    """The id of the same metric against the told label, where `known` holds it."""
+    for twin in (
+        metric.replace("vs_true", "vs_told"),
+        metric.replace("_true", "_told"),
+        f"{metric}_vs_told",
+        f"{metric}_told",
+    ):
+        if twin != metric and twin in known:
+            return twin
+    return None

@@ -1,0 +1,170 @@
+"""What the opening sentences claim, and what they must not claim."""
+
+from __future__ import annotations
+
+import pytest
+
+from harness.analysis.verdict import verdict
+from harness.records import Metric
+from harness.results import (
+    Agreement,
+    Comparison,
+    Estimate,
+    GoldStatus,
+    MetricSummary,
+    ModelSummary,
+    Rank,
+    Sentence,
+)
+
+GOLD = GoldStatus(4, 20, {"draft": 4}, 4, 4)
+RECALL = "claims.recall_vs_true"
+
+
+def summary(name: str = RECALL, validity: str = "valid", **fields: object) -> MetricSummary:
+    metric = Metric(name.partition(".")[2], headline="accuracy", about="Share stated.", **fields)
+    return MetricSummary(name, "claims", metric, "v", validity)
+
+
+def model(
+    name: str, value: float | None, *, control: bool = False, **outcomes: int
+) -> ModelSummary:
+    estimates = {} if value is None else {RECALL: Estimate(value, value - 0.1, value + 0.1, 9, 9)}
+    outcomes = outcomes or {"ok": 9}
+    return ModelSummary(name, "x", control, estimates, sum(outcomes.values()), outcomes)
+
+
+def pair(a: str, b: str, gap: float, p: float) -> Comparison:
+    return Comparison(RECALL, a, b, Estimate(gap, gap - 0.1, gap + 0.1, 9, 9), p)
+
+
+def sentences(models, comparisons=(), *, floors=None, metric=None, gold=GOLD, agreements=()):
+    metric = metric or summary()
+    ranks = [Rank(metric.id, m.name, 1.0, 1.0, 1.0) for m in models]
+    found = verdict(
+        [metric.id], [metric], models, ranks, comparisons, floors or {}, gold, agreements
+    )
+    return {sentence.topic: sentence for sentence in found}
+
+
+def accuracy(*args, **kwargs) -> Sentence:
+    return sentences(*args, **kwargs)["accuracy"]
+
+
+def test_the_best_is_named_only_where_it_beats_every_other() -> None:
+    models = [model("a", 0.9), model("b", 0.7), model("c", 0.5)]
+    clear = [pair("a", "b", 0.2, 0.01), pair("a", "c", 0.4, 0.01), pair("b", "c", 0.2, 0.9)]
+    assert "a is the best of 3" in accuracy(models, clear).text
+    partly = [pair("a", "b", 0.2, 0.3), *clear[1:]]
+    assert "a cannot be told apart from b, and is above the others" in accuracy(models, partly).text
+    nowhere = [pair("a", "b", 0.2, 0.3), pair("a", "c", 0.4, 0.3), pair("b", "c", 0.2, 0.9)]
+    assert accuracy(models, nowhere).tone == "unsure"
+    assert "the models cannot be told apart" in accuracy(models, nowhere).text
+
+
+@pytest.mark.parametrize("reverse", [False, True])
+def test_a_model_that_loses_the_paired_test_is_not_the_best_for_its_higher_mean(
+    reverse: bool,
+) -> None:
+    # b answered more, harder samples: its mean is lower, yet on shared samples it is better.
+    lost = pair("b", "a", 0.1, 0.001) if reverse else pair("a", "b", -0.1, 0.001)
+    found = accuracy([model("a", 0.8), model("b", 0.7)], [lost])
+    assert "is the best" not in found.text
+    assert "cannot be told apart" not in found.text
+    assert found.tone == "unsure"
+
+
+def test_where_lower_is_better_the_lowest_is_the_best() -> None:
+    models = [model("a", 0.2), model("b", 0.6)]
+    found = accuracy(models, [pair("a", "b", -0.4, 0.01)], metric=summary(direction="lower"))
+    assert "a is the best of 2" in found.text
+
+
+def test_what_the_metric_measures_stands_beside_its_figures() -> None:
+    assert accuracy([model("a", 0.8)]).about == "Share stated."
+
+
+def test_a_model_at_the_floor_is_worthless_and_one_near_it_is_not_shown_to_be_better() -> None:
+    floors = {
+        "a": ("empty", Estimate(0.5, 0.4, 0.6, 9, 9)),
+        "b": ("other-label", Estimate(0.05, -0.1, 0.2, 9, 9)),
+        "c": ("echo", Estimate(0.0, -0.1, 0.1, 9, 9)),
+    }
+    models = [model("a", 0.9), model("b", 0.3), model("c", 0.1)]
+    text = accuracy(models, floors=floors).text
+    assert "No better than control:echo, so worthless as explanations: c." in text
+    assert "Not shown to be better than control:other-label: b." in text
+    assert accuracy(models, floors=floors).tone == "bad"
+
+
+def test_a_run_in_which_every_cell_failed_does_not_call_the_metric_inapplicable() -> None:
+    found = sentences([model("a", None, server=9)])
+    assert "no cell of a model has an answer" in found["accuracy"].text
+    assert found["accuracy"].tone == "bad"
+    assert "not applicable" in accuracy([model("a", None)]).text
+    assert found["coverage"].text.startswith("0 of 9 cells")
+
+
+def test_controls_do_not_count_as_answers_of_models() -> None:
+    found = sentences([model("a", 0.5, ok=4, server=6), model("control:gold", 1.0, control=True)])
+    assert (
+        found["coverage"].text == "4 of 10 cells of models have an answer; 6 could not be scored."
+    )
+    alone = sentences([model("control:gold", 1.0, control=True)])
+    assert alone["coverage"].text == "9 of 9 cells have an answer."
+
+
+def test_a_run_without_a_cell_is_no_success() -> None:
+    assert sentences([])["coverage"].tone == "bad"
+
+
+def test_an_invalid_metric_ranks_nothing() -> None:
+    found = accuracy([model("a", 0.8), model("b", 0.7)], metric=summary(validity="invalid"))
+    assert "ranks nothing" in found.text
+    assert ".80" not in found.text
+
+
+def test_many_metrics_are_counted_and_only_a_few_named() -> None:
+    from harness.records import Separation
+
+    promise = (Separation("gold", "empty"),)
+    metrics = [summary(f"claims.m{i}", "not shown", separates=promise) for i in range(9)]
+    found = verdict(["claims.m8"], metrics, [], [], [], {}, GOLD)
+    text = next(s.text for s in found if s.topic == "scorers")
+    assert "claims.m8, claims.m0, claims.m1 and 6 more" in text
+
+
+@pytest.mark.parametrize(
+    ("by_status", "words", "tone"),
+    [
+        ({"draft": 4}, "(4 draft)", "unsure"),
+        ({"reviewed": 4}, "(4 reviewed)", "good"),
+        ({"constructed": 4}, "exact by construction (derived from the generator's", "good"),
+        ({"draft": 1, "constructed": 3}, "(1 draft, 3 by construction)", "unsure"),
+        ({"constructed": 3}, "(1 draft, 3 by construction)", "unsure"),
+        ({"disputed": 4}, "(4 disputed)", "unsure"),
+    ],
+)
+def test_gold_is_called_what_it_is(by_status: dict[str, int], words: str, tone: str) -> None:
+    found = sentences([], gold=GoldStatus(4, 20, by_status, 4, 4))["gold"]
+    assert words in found.text
+    assert found.tone == tone
+    assert ("no expert has verified" in found.text) == ("draft" in words)
+
+
+def agreed(gain: Estimate) -> tuple[Agreement, ...]:
+    auc = Estimate(0.8, 0.7, 0.9, 50, 9)
+    return (
+        Agreement("claim support", "all", auc, auc, 50, 20),
+        Agreement("cosine alone", "all", auc, Estimate(None), 50, 20, baseline=True, gain=gain),
+        Agreement("one person against the others", "all", auc, auc, 50, 20, people=True),
+    )
+
+
+def test_agreement_with_people_is_good_only_where_every_baseline_is_beaten() -> None:
+    better = sentences([], agreements=agreed(Estimate(0.1, 0.02, 0.2, 50, 9)))["agreement"]
+    assert better.tone == "good"
+    assert "one person against the others" in better.text
+    level = sentences([], agreements=agreed(Estimate(0.1, -0.02, 0.2, 50, 9)))["agreement"]
+    assert level.tone == "unsure"
+    assert "Not shown to be better than cosine alone" in level.text
