@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -18,6 +19,7 @@ from typing import Any
 from harness.records import HarnessError
 
 Place = tuple[str | int, ...]
+_DEEPEST = 50
 SCHEMAS = ("suite", "family", "variant", "gold")
 
 
@@ -90,11 +92,9 @@ def parse(text: str, name: str, schema_name: str | None = None) -> Document:
 
 def check(document: Document, schema_name: str) -> None:
     """Raise `HarnessError` for the first place where the document breaks its schema."""
-    from jsonschema import Draft202012Validator
     from jsonschema.exceptions import best_match
 
-    validator = Draft202012Validator(schema(schema_name))
-    errors = list(validator.iter_errors(document.value))
+    errors = list(_validator(schema_name).iter_errors(document.value))
     if not errors:
         return
     # A misspelt field is also a missing one: the misspelling is what helps.
@@ -104,6 +104,18 @@ def check(document: Document, schema_name: str) -> None:
     if error.validator == "additionalProperties":
         place = (*place, _unknown_fields(error)[0])
     raise document.error(place, _expectation(error))
+
+
+@cache
+def _validator(schema_name: str) -> Any:
+    """JSON Schema takes 1.0 for an integer; what counts and indexes must be written as one."""
+    from jsonschema import Draft202012Validator
+    from jsonschema.validators import extend
+
+    types = Draft202012Validator.TYPE_CHECKER.redefine(
+        "integer", lambda _, value: isinstance(value, int) and not isinstance(value, bool)
+    )
+    return extend(Draft202012Validator, type_checker=types)(schema(schema_name))  # type: ignore[no-untyped-call]
 
 
 def _unknown_fields(error: Any) -> list[str]:
@@ -126,6 +138,11 @@ def _expectation(error: Any) -> str:
         expected = error.validator_value
         names = expected if isinstance(expected, str) else " or ".join(expected)
         return f"expected {names}, found {_shown(error.instance)}"
+    if error.validator == "pattern" and error.validator_value == "\\S":
+        return "the text is empty"
+    if error.validator == "uniqueItems":
+        twice = next(item for i, item in enumerate(error.instance) if item in error.instance[:i])
+        return f"{_shown(twice)} stands twice"
     if error.validator == "minItems":
         return "the list is too short" if error.instance else "the list is empty"
     if error.validator in ("anyOf", "oneOf"):
@@ -182,6 +199,10 @@ def _construct(loader: Any, node: Any, place: Place, lines: dict[Place, int], na
     import yaml
 
     lines[place] = node.start_mark.line + 1
+    if len(place) > _DEEPEST:
+        raise HarnessError(
+            f"{name}:{lines[place]}: more than {_DEEPEST} levels deep; does an alias hold itself?"
+        )
     if isinstance(node, yaml.MappingNode):
         value: dict[str, Any] = {}
         for key_node, value_node in node.value:
@@ -205,7 +226,10 @@ def _construct(loader: Any, node: Any, place: Place, lines: dict[Place, int], na
             _construct(loader, item, (*place, i), lines, name) for i, item in enumerate(node.value)
         ]
     try:
-        return loader.construct_object(node, deep=True)
+        scalar = loader.construct_object(node, deep=True)
+        if isinstance(scalar, float) and not math.isfinite(scalar):
+            raise ValueError
+        return scalar
     except (ValueError, yaml.constructor.ConstructorError) as error:
         raise HarnessError(
             f"{name}:{lines[place]}: {_path(place)}: cannot read {node.value!r}"

@@ -3,6 +3,7 @@ of the same suite, seed, machine and versions export the same bytes."""
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -90,6 +91,10 @@ def export(store: Store, kind: str, folder: Path) -> list[tuple[Path, int]]:
         elif kind == "csv":
             frame.to_csv(path, index=False)
         else:
-            frame.to_json(path, orient="records", lines=True, force_ascii=False)
+            # pandas writes 15 digits at most; a float needs 17 to be read back as it was.
+            plain = frame.astype(object).where(frame.notna(), None)
+            with path.open("w", encoding="utf-8") as file:
+                for row in plain.to_dict("records"):
+                    file.write(json.dumps(row, ensure_ascii=False) + "\n")
         written.append((path, len(frame)))
     return written

@@ -163,7 +163,7 @@ def _importance(row: Row, column: str) -> Any:
 
 def _records(path: Path) -> list[GoldRecord]:
     if path.suffix == ".jsonl":
-        lines = path.read_text("utf-8-sig").splitlines()
+        lines = path.read_text("utf-8-sig").split("\n")  # a text may hold other line marks
         parsed = [
             documents.parse("\n" * number + line, str(path))
             for number, line in enumerate(lines)

@@ -11,6 +11,7 @@ import dataclasses
 import hashlib
 from collections.abc import Mapping
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 import rfc8785
@@ -23,6 +24,15 @@ KEY_VERSION = 1
 def sha256(data: bytes) -> str:
     """Lower-case hexadecimal SHA-256."""
     return hashlib.sha256(data).hexdigest()
+
+
+def tree_hash(path: Path) -> str:
+    """SHA-256 of a file's bytes, or of the names and bytes of all files in a folder."""
+    if path.is_file():
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    files = sorted(p for p in path.rglob("*") if p.is_file())
+    return digest([[str(p.relative_to(path)), tree_hash(p)] for p in files])
 
 
 def canonical(value: Any) -> bytes:

@@ -8,9 +8,11 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 from harness.gold import Gold
+from harness.identity import digest
 from harness.records import HarnessError, Prediction, Sample
 from harness.suite import Suite
 
@@ -40,10 +42,7 @@ def prepare(suite: Suite) -> Inputs:
     Raises `HarnessError` for duplicate ids and for labels outside the class list.
     """
     source = suite.source.create("sources", suite.folder)
-    samples = [replace(sample, label=_mapped(suite, sample.label)) for sample in source.samples()]
-    if not samples:
-        raise HarnessError(f"the source '{suite.source.kind}' gave no samples")
-    _refuse_duplicates(samples)
+    samples = _samples(suite, source)
     predictions: dict[str, Prediction] = {}
     classes: tuple[str, ...] = ()
     baselines: dict[str, dict[str, Prediction]] = {}
@@ -57,32 +56,72 @@ def prepare(suite: Suite) -> Inputs:
     for spec in suite.families:
         mine = [record for record in own if record.aspect in spec.aspects]
         gold[spec.family.name] = Gold.of([*spec.gold.records, *mine]) if mine else spec.gold
+    for name in suite.group_by:
+        known = sorted({key for sample in samples for key in sample.metadata})
+        if name not in known:
+            raise HarnessError(
+                f"report.group_by: no sample has metadata '{name}'; there is "
+                f"{', '.join(known) or 'none (the source names it under metadata)'}"
+            )
     cluster_name = getattr(source, "cluster_name", "cluster")
     return Inputs(tuple(samples), predictions, classes, gold, baselines, notes, cluster_name)
 
 
+def samples_hash(samples: Sequence[Sample]) -> str:
+    """SHA-256 over samples in their order, their media among them."""
+    return digest([digest(sample) for sample in samples])
+
+
+def current_samples_hash(suite: Suite, count: int | None) -> str | None:
+    """The hash of the samples that the suite's source holds now, `count` of them taken.
+
+    `None` for a source that reads nothing: its samples follow from the suite alone.
+    """
+    values = suite.source.options.values()
+    if not any(isinstance(value, str) and Path(value).exists() for value in values):
+        return None
+    samples = _samples(suite, suite.source.create("sources", suite.folder))
+    return samples_hash(_taken(samples, count))
+
+
 def limit(inputs: Inputs, count: int | None) -> Inputs:
     """The first `count` samples, taken in turn from each label so that all labels occur."""
-    if count is None or count >= len(inputs.samples):
+    samples = tuple(_taken(inputs.samples, count))
+    if len(samples) == len(inputs.samples):
         return inputs
-    queues: dict[str | None, list[Sample]] = {}
-    for sample in inputs.samples:
-        queues.setdefault(sample.label, []).append(sample)
-    chosen: set[str] = set()
-    while len(chosen) < count:
-        for queue in queues.values():
-            if queue and len(chosen) < count:
-                chosen.add(queue.pop(0).id)
+    chosen = {sample.id for sample in samples}
 
     def kept(predictions: Mapping[str, Prediction]) -> dict[str, Prediction]:
         return {sample: p for sample, p in predictions.items() if sample in chosen}
 
     return replace(
         inputs,
-        samples=tuple(s for s in inputs.samples if s.id in chosen),
+        samples=samples,
         predictions=kept(inputs.predictions),
         baselines={name: kept(found) for name, found in inputs.baselines.items()},
     )
+
+
+def _taken(samples: Sequence[Sample], count: int | None) -> Sequence[Sample]:
+    if count is None or count >= len(samples):
+        return samples
+    queues: dict[str | None, list[Sample]] = {}
+    for sample in samples:
+        queues.setdefault(sample.label, []).append(sample)
+    chosen: set[str] = set()
+    while len(chosen) < count:
+        for queue in queues.values():
+            if queue and len(chosen) < count:
+                chosen.add(queue.pop(0).id)
+    return [sample for sample in samples if sample.id in chosen]
+
+
+def _samples(suite: Suite, source: Any) -> list[Sample]:
+    samples = [replace(sample, label=_mapped(suite, sample.label)) for sample in source.samples()]
+    if not samples:
+        raise HarnessError(f"the source '{suite.source.kind}' gave no samples")
+    _refuse_duplicates(samples)
+    return samples
 
 
 def _mapped(suite: Suite, label: str | None) -> str | None:

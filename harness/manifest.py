@@ -11,11 +11,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from importlib import metadata
+from pathlib import Path
 from typing import Any
 
 from harness import __version__, serial
-from harness.identity import digest
-from harness.inputs import Inputs
+from harness.identity import digest, tree_hash
+from harness.inputs import Inputs, samples_hash
 from harness.plan import Plan
 from harness.records import HarnessError
 from harness.store import Store
@@ -86,6 +87,7 @@ class Manifest:
     warnings: tuple[str, ...] = ()
     versions: Mapping[str, str] = field(default_factory=dict)
     samples_hash: str = ""
+    files: Mapping[str, str] = field(default_factory=dict)  # SHA-256 by place in the suite
 
     def family(self, name: str) -> FamilyInfo:
         """The family of this name."""
@@ -173,8 +175,34 @@ class Manifest:
             label_map=suite.label_map,
             warnings=(*_warnings(suite, plan), *inputs.notes),
             versions=_versions(),
-            samples_hash=digest([digest(sample) for sample in inputs.samples]),
+            samples_hash=samples_hash(inputs.samples),
+            files=file_hashes(suite),
         )
+
+
+def file_hashes(suite: Suite) -> dict[str, str]:
+    """Hashes of the files and folders that classifiers, scorers and models are made from.
+
+    The source's stand in `samples_hash`, prompts' and gold's in the hashes of families.
+    """
+    parts: dict[str, Mapping[str, Any]] = {
+        f"classifier_baselines.{name}": spec.options
+        for name, spec in suite.classifier_baselines.items()
+    }
+    parts |= {f"scorers.{spec.name}": spec.options for spec in suite.scorers}
+    parts |= {
+        f"models.{spec.name}": {"model": spec.model, **spec.options}
+        for spec in suite.models
+        if not spec.control
+    }
+    if suite.classifier is not None:
+        parts["classifier"] = suite.classifier.options
+    found = {}
+    for part, options in parts.items():
+        for name, value in options.items():
+            if name != "environment" and isinstance(value, str) and Path(value).exists():
+                found[f"{part}.{name}"] = tree_hash(Path(value))
+    return found
 
 
 def _cluster(inputs: Inputs) -> str:
@@ -195,6 +223,9 @@ def _warnings(suite: Suite, plan: Plan) -> tuple[str, ...]:
                 f"The gold of family {family} speaks of labels that do not occur: "
                 f"{', '.join(labels)}."
             )
+    unpriced = [spec.name for spec in suite.models if spec.price is None and not spec.control]
+    if suite.max_cost is not None and unpriced:
+        found.append(f"limits.max_cost does not count {', '.join(unpriced)}: give each a price.")
     for spec in suite.families:
         for variant, reason in spec.left_out.items():
             found.append(

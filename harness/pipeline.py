@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from harness.generate import Budget, check_servers, generate, tasks
-from harness.inputs import Inputs, limit, prepare
-from harness.manifest import Manifest
+from harness.inputs import Inputs, current_samples_hash, limit, prepare
+from harness.manifest import Manifest, file_hashes
 from harness.outcomes import cell_outcome
 from harness.plan import Plan, PlannedCell, make_plan
 from harness.records import UNSCORABLE, Generation, HarnessError
@@ -168,10 +168,18 @@ def _finished(suite: Suite, folder: Path, samples: int | None) -> RunResult | No
     """The result of a run that has nothing left to do, read without writing."""
     with Store.read(folder) as store:
         meta = store.meta()
-        if not meta.get("finished") or meta.get("samples") != samples:
+        if not meta.get("finished") or not (folder / "report.html").exists():
             return None
         run = Run(store)
-        if run.manifest.hash != suite.hash or not (folder / "report.html").exists():
+        models = {model.name for model in run.manifest.models}
+        taken = meta.get("samples")
+        if (
+            run.manifest.hash != suite.hash
+            or not {spec.name for spec in suite.models} <= models
+            or not (taken is None or (samples is not None and samples <= taken))
+            or not file_hashes(suite).items() <= run.manifest.files.items()
+            or current_samples_hash(suite, taken) not in (None, run.manifest.samples_hash)
+        ):
             return None
         scorers = make_scorers(run.manifest.scorers, Path(run.manifest.folder))
         now = {name: version(scorer, run.manifest) for name, scorer in scorers.items()}
@@ -226,6 +234,8 @@ async def _generate_all(
             key for key, g in store.generations().items() if g.outcome in ("transport", "server")
         }
         cells = [planned for planned in cells if planned.key in failed]
+        if not cells:
+            progress.note("nothing failed before, so --only-failed has nothing to ask")
     by_model: dict[str, list[PlannedCell]] = {}
     for planned in cells:
         by_model.setdefault(planned.cell.model, []).append(planned)

@@ -381,7 +381,11 @@ class Score:
 
 @dataclass(frozen=True)
 class StoredScore:
-    """A score as it stands in the store: append-only, never without its version."""
+    """A score as it stands in the store: append-only, never without its version.
+
+    `of` is a hash of the generations that it was made of: a group that was half answered is
+    scored again when the rest has come.
+    """
 
     subject_kind: SubjectKind
     subject: str
@@ -390,3 +394,4 @@ class StoredScore:
     version: str
     value: float | None
     detail: Mapping[str, Any] | None = None
+    of: str = ""

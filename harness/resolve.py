@@ -16,10 +16,10 @@ from harness import documents
 from harness.records import HarnessError
 
 # What of a suite is made into parts, whose fields may say how something is reached.
-_PARTS = tuple(
-    (name,)
-    for name in ("source", "classifier", "classifier_baselines", "models", "scorers", "train")
-)
+# How deep a part's fields lie in each.
+_PARTS: dict[Any, int] = {
+    "source": 1, "classifier": 1, "train": 1, "classifier_baselines": 2, "models": 2, "scorers": 2,
+}  # fmt: skip
 # Fields that say where and how something is reached, not what it is: no part of identity.
 _TRANSPORT = frozenset(
     ("ca_bundle", "timeout", "max_retries", "concurrency", "environment", "start_timeout")
@@ -101,7 +101,7 @@ def resolve(document: documents.Document, folder: Path) -> tuple[Any, Any]:
             if isinstance(whole, str) and _is_path(place, whole):
                 identity = value
                 whole = str(folder / Path(whole).expanduser())
-        if _hides(place) or (place[:1] in _PARTS and place[-1] in _TRANSPORT):
+        if _hides(place) or _field(place) in _TRANSPORT:
             identity = _ABSENT
         return whole, identity
 
@@ -142,9 +142,17 @@ def reveal(options: Mapping[str, Any]) -> dict[str, Any]:
     return {key: fill(value) if _may_hold_secret(key) else value for key, value in options.items()}
 
 
+def _field(place: documents.Place) -> str:
+    """The part's own field that a place is or lies in; empty outside of parts."""
+    if place[:2] == ("train", "source"):
+        place = place[1:]
+    depth = _PARTS.get(place[0], len(place)) if place else 0
+    return str(place[depth]) if len(place) > depth else ""
+
+
 def _hides(place: documents.Place) -> bool:
-    """Whether a field of a part is one that may hold a secret, or lies in one."""
-    return place[:1] in _PARTS and any(isinstance(s, str) and _may_hold_secret(s) for s in place)
+    """Whether a place is a field that may hold a secret, or lies in one."""
+    return _may_hold_secret(_field(place))
 
 
 def _may_hold_secret(name: str) -> bool:

@@ -65,11 +65,6 @@ class Run:
             keys = turns.get(cell.id, {})
             key = keys[max(keys)] if keys else first
             generation = generations.get(key)
-            if (
-                generation is None and len(keys) > 1
-            ):  # an earlier turn failed, so this was not asked
-                key = keys[max(turn for turn in keys if turn < max(keys))]
-                generation = generations.get(key)
             schema = self.manifest.variant(cell.family, cell.variant).schema
             outcome = cell_outcome(generation, schema)
             self.answered[cell.id] = Answered(cell, told, key, generation, outcome)
@@ -108,6 +103,10 @@ class Run:
             else None,
             schema=self.manifest.variant(cell.family, cell.variant).schema,
         )
+
+    def made_of(self, subject: Subject) -> str:
+        """A hash of the generations that a subject's scores are made of."""
+        return digest([self.answered[cell.id].key for cell in subject.cells])[:12]
 
     def group_subjects(self, axis: str) -> list[tuple[Subject, list[Generation]]]:
         """Cells that differ in this field alone; variants only where they preserve meaning."""
@@ -220,7 +219,11 @@ async def score(run: Run, scorers: Mapping[str, Any], progress: Any = None) -> d
     versions = {name: version(scorer, run.manifest) for name, scorer in scorers.items()}
     for name, scorer in scorers.items():
         done = run.store.scored(name, versions[name])
-        work = [item for item in _subjects(run, scorer) if (item[0].kind, item[0].id) not in done]
+        work = [
+            item
+            for item in _subjects(run, scorer)
+            if (item[0].kind, item[0].id, run.made_of(item[0])) not in done
+        ]
         if hasattr(scorer, "prepare") and work:
             scorer.prepare([subject for subject, _ in work], [own for _, own in work])
         for start in range(0, len(work), 500):
@@ -264,6 +267,7 @@ async def _score_one(
     known = {metric.name: metric for metric in scorer.metrics}
     asked = list(scorer.requests(subject))
     answers = []
+    of = run.made_of(subject)
     if asked:
         from harness.generate import ask
 
@@ -279,7 +283,7 @@ async def _score_one(
             continue
         rows.append(
             StoredScore(
-                subject.kind, subject.id, metric.name, name, version, found.value, found.detail
+                subject.kind, subject.id, metric.name, name, version, found.value, found.detail, of
             )
         )
     return rows

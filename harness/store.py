@@ -33,7 +33,7 @@ from harness.records import (
     StoredScore,
 )
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 _TABLES = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
@@ -54,7 +54,8 @@ CREATE TABLE failures (request TEXT PRIMARY KEY, record TEXT NOT NULL, attempts 
 CREATE TABLE scores (
     subject_kind TEXT NOT NULL, subject TEXT NOT NULL, metric TEXT NOT NULL,
     scorer TEXT NOT NULL, version TEXT NOT NULL, value REAL, detail TEXT,
-    PRIMARY KEY (scorer, version, metric, subject_kind, subject)) WITHOUT ROWID;
+    of TEXT NOT NULL, added INTEGER NOT NULL,
+    PRIMARY KEY (scorer, version, metric, subject_kind, subject, added)) WITHOUT ROWID;
 """
 
 
@@ -350,34 +351,48 @@ class Store:
     # --- what was measured ----------------------------------------------------------------
 
     def put_scores(self, scores: Iterable[StoredScore]) -> None:
-        """Adds scores; one that stands already under the same version stays."""
+        """Adds scores; one that stands already, made of the same, stays."""
+        same = (
+            "SELECT {} FROM scores WHERE scorer = ?4 AND version = ?5 AND metric = ?3 "
+            "AND subject_kind = ?1 AND subject = ?2{}"
+        )
         self._db.executemany(
-            "INSERT OR IGNORE INTO scores VALUES (?, ?, ?, ?, ?, ?, ?)",
+            "INSERT INTO scores SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, "
+            f"coalesce(({same.format('max(added) + 1', '')}), 0) "
+            f"WHERE NOT EXISTS ({same.format('1', ' AND of = ?8')})",
             (
                 (
                     s.subject_kind, s.subject, s.metric, s.scorer, s.version, s.value,
-                    None if s.detail is None else serial.dumps(s.detail),
+                    None if s.detail is None else serial.dumps(s.detail), s.of,
                 )
                 for s in scores
             ),
         )  # fmt: skip
 
     def scores(self, versions: Mapping[str, str] | None = None) -> Iterator[StoredScore]:
-        """All scores, or those of one version a scorer, in a fixed order."""
-        rows = self._db.execute(
-            "SELECT subject_kind, subject, metric, scorer, version, value, detail FROM scores "
-            "ORDER BY scorer, version, metric, subject_kind, subject"
-        )
-        for kind, subject, metric, scorer, version, value, detail in rows:
-            if versions is None or versions.get(scorer) == version:
-                yield StoredScore(
-                    kind, subject, metric, scorer, version, value, detail and json.loads(detail)
-                )
+        """All scores, or those of one version a scorer, in a fixed order.
 
-    def scored(self, scorer: str, version: str) -> set[tuple[str, str]]:
-        """Subjects (kind, id) that a scorer's version has scored."""
+        Of a subject that was scored again, because more of it was answered, the last.
+        """
         rows = self._db.execute(
-            "SELECT DISTINCT subject_kind, subject FROM scores WHERE scorer = ? AND version = ?",
+            "SELECT scorer, version, metric, subject_kind, subject, value, detail, of FROM scores "
+            "ORDER BY scorer, version, metric, subject_kind, subject, added DESC"
+        )
+        before = None
+        for *key, value, detail, of in rows:
+            if key == before:
+                continue
+            before = key
+            scorer, version, metric, kind, subject = key
+            if versions is None or versions.get(scorer) == version:
+                found = json.loads(detail) if detail else None
+                yield StoredScore(kind, subject, metric, scorer, version, value, found, of)
+
+    def scored(self, scorer: str, version: str) -> set[tuple[str, str, str]]:
+        """What a scorer's version has scored: subject (kind, id), and what it was made of."""
+        rows = self._db.execute(
+            "SELECT DISTINCT subject_kind, subject, of FROM scores "
+            "WHERE scorer = ? AND version = ?",
             (scorer, version),
         )
         return set(rows)

@@ -34,11 +34,12 @@ class PartSpec:
 
     kind: str
     options: Mapping[str, Any] = field(default_factory=dict)
+    called: str | None = None
 
     @property
     def name(self) -> str:
-        """What the part is called: the class of a plug-in of one's own."""
-        return self.kind.rpartition(":")[2]
+        """What the part is called: as the suite says, else its kind or class."""
+        return self.called or self.kind.rpartition(":")[2]
 
     def create(self, group: str, folder: Path) -> Any:
         """The part itself. Raises `HarnessError` where there is none, or a field is wrong."""
@@ -122,7 +123,7 @@ class Suite:
 def find(name: str) -> Path:
     """The suite file: a path, or the name of a built-in suite."""
     path = Path(name)
-    if path.suffix in (".yaml", ".yml") or path.exists():
+    if path.suffix in (".yaml", ".yml") or path.is_file():
         if not path.is_file():
             raise HarnessError(f"there is no suite file {name}")
         return path
@@ -177,18 +178,12 @@ def _suite(
         folder=folder,
         source=_part(value["source"]),
         classifier=classifier,
-        families=tuple(
-            _family(document, ("families", i), item, value.get("gold", _UNSAID), folder)
-            for i, item in enumerate(value["families"])
-        ),
+        families=_families(document, value, folder),
         models=models,
         arms=tuple(arm for arm in ARMS if arm in arms),
         repeats=value.get("repeats", 1),
         seed=value.get("seed", 0),
-        scorers=tuple(
-            PartSpec(item) if isinstance(item, str) else _part(item)
-            for item in value.get("scorers", DEFAULT_SCORERS)
-        ),
+        scorers=_scorers(document, value.get("scorers", DEFAULT_SCORERS)),
         label_map=value.get("label_map", {}),
         classifier_baselines={
             name: _part(item) for name, item in value.get("classifier_baselines", {}).items()
@@ -212,6 +207,34 @@ def _train(value: Mapping[str, Any]) -> TrainSpec:
 
 def _part(value: Mapping[str, Any]) -> PartSpec:
     return PartSpec(value["kind"], {key: item for key, item in value.items() if key != "kind"})
+
+
+def _scorers(document: documents.Document, items: Sequence[Any]) -> tuple[PartSpec, ...]:
+    scorers: list[PartSpec] = []
+    for i, item in enumerate(items):
+        spec = PartSpec(item)
+        if not isinstance(item, str):
+            part = _part(item)
+            options = {key: option for key, option in part.options.items() if key != "name"}
+            spec = PartSpec(part.kind, options, item.get("name"))
+        if any(other.name == spec.name for other in scorers):
+            raise document.error(
+                ("scorers", i), f"there is already a scorer '{spec.name}'; give this one a 'name'"
+            )
+        scorers.append(spec)
+    return tuple(scorers)
+
+
+def _families(
+    document: documents.Document, value: Mapping[str, Any], folder: Path
+) -> tuple[FamilySpec, ...]:
+    families: list[FamilySpec] = []
+    for i, item in enumerate(value["families"]):
+        spec = _family(document, ("families", i), item, value.get("gold", _UNSAID), folder)
+        if any(other.family.name == spec.family.name for other in families):
+            raise document.error(("families", i), f"there is already a family '{spec.family.name}'")
+        families.append(spec)
+    return tuple(families)
 
 
 def _sampling(value: Mapping[str, Any], above: Sampling) -> Sampling:

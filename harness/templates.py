@@ -133,9 +133,7 @@ def variables_of(source: str) -> frozenset[str]:
     from jinja2 import TemplateSyntaxError, meta
 
     try:
-        return frozenset(
-            meta.find_undeclared_variables(_environment().parse(source)) - {"_spans", "range"}
-        )
+        return frozenset(meta.find_undeclared_variables(_environment().parse(source)) - {"range"})
     except TemplateSyntaxError as error:
         raise HarnessError(f"line {error.lineno} of the template: {error.message}") from error
 

@@ -46,7 +46,7 @@ def test_help_and_version_import_nothing_heavy() -> None:
 def test_every_command_has_help(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     code, out, _ = run(capsys, command, "--help")
     assert code == 0
-    assert COMMANDS[command].capitalize() in " ".join(out.split())
+    assert COMMANDS[command][1:] in " ".join(out.split())
 
 
 def test_a_run_prints_its_verdict_and_where_the_report_is(
@@ -110,12 +110,15 @@ def test_check_lists_labels_and_gold_both_ways(
 ) -> None:
     notes = NOTES.replace("s4,Burps in the evening.,indigestion", "s4,Burps.,ulcer")
     gold = json.dumps([record | {"label": "colitis"} if i == 0 else record for i, record in enumerate(GOLD)])  # fmt: skip
-    path = write(tmp_path, **{"notes.csv": notes})
+    path = write(tmp_path, **{"notes.csv": notes.replace("indigestion,ind", "Indigestion,ind")})
     (tmp_path / "gold" / "small" / "gold.json").write_text(gold)
-    code, out, _ = run(capsys, "check", str(path))
+    code, out, _ = run(capsys, "check", str(path), "--set", "classifier.probabilities={}")
     assert code == 0
-    assert "labels without gold: ulcer" in out
+    assert "labels without gold: Indigestion, ulcer" in out
     assert "gold without label: colitis" in out
+    (tmp_path / "gold" / "small" / "gold.json").write_text(gold.replace("indig", "indiG"))
+    _, out, _ = run(capsys, "check", str(path), "--set", "classifier.probabilities={}")
+    assert "indigestion (label_map: {indigestion: indiGestion}?)" in out
 
 
 def test_schema_and_list_print_what_there_is(capsys: pytest.CaptureFixture[str]) -> None:

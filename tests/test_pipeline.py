@@ -220,6 +220,46 @@ def test_scoring_with_one_scorer_more_keeps_the_others_and_the_run_finished(tmp_
     assert (tmp_path / "run" / "run.sqlite").read_bytes() == before
 
 
+def test_a_finished_run_goes_on_where_more_is_wanted(tmp_path: Path) -> None:
+    path = suite(tmp_path, models=[*MODELS, MODELS[0] | {"name": "n", "model": "n"}])
+    harness.run(path, out=tmp_path / "run", models=["m"], samples=2)
+    assert set(cells(tmp_path / "run")["model"]) == {"m", "control:gold", "control:empty"}
+    harness.run(path, out=tmp_path / "run")
+    whole = cells(tmp_path / "run")
+    assert {"m", "n"} <= set(whole["model"])
+    assert whole["sample"].nunique() == 4
+    before = (tmp_path / "run" / "run.sqlite").read_bytes()
+    harness.run(path, out=tmp_path / "run", models=["m"], samples=2)  # all of it is there
+    assert (tmp_path / "run" / "run.sqlite").read_bytes() == before
+
+
+def test_changed_data_are_seen_by_a_finished_run(tmp_path: Path) -> None:
+    path = suite(tmp_path, arms=["predicted"], controls="none")
+    harness.run(path, out=tmp_path / "run")
+    notes = tmp_path / "notes.csv"
+    notes.write_text(notes.read_text().replace("s1,Burning", "s1,No burning"))
+    harness.run(path, out=tmp_path / "run")
+    with Store.read(tmp_path / "run") as store:
+        assert store.samples()[0].text.startswith("No burning")
+    notes.write_text(notes.read_text().replace("indigestion,0.3,0.7", "gastritis,0.7,0.3"))
+    harness.run(path, out=tmp_path / "run")
+    assert set(cells(tmp_path / "run").query("sample == 's2'")["told"]) == {"gastritis"}
+
+
+def test_a_group_is_scored_again_when_the_rest_of_it_is_answered(tmp_path: Path) -> None:
+    path = suite(tmp_path, scorers=["stability"], controls="none", arms=["predicted"])
+    code = (tmp_path / "counting.py").read_text()
+    half = code.replace('(self.folder / "down").exists()', "'What of' in request.messages[-1].text")
+    (tmp_path / "counting.py").write_text(half)
+    stability = "metric == 'prompt_stability'"
+    first = harness.run(path, out=tmp_path / "run").scores.query(stability)
+    (tmp_path / "counting.py").write_text(code)
+    second = harness.run(path, out=tmp_path / "run").scores.query(stability)
+    whole = harness.run(path, out=tmp_path / "b" / "run", fresh=True).scores.query(stability)
+    assert list(second["value"]) == list(whole["value"])
+    assert list(first["value"]) != list(second["value"])
+
+
 def test_a_cost_limit_stops_asking_and_the_rest_is_not_run(tmp_path: Path) -> None:
     model = MODELS[0] | {"price": {"input": 1e5, "output": 1e5}}  # 3 a request
     path = suite(tmp_path, models=[model], limits={"max_cost": 10}, controls="none")

@@ -156,7 +156,11 @@ def test_scores_are_append_only(tmp_path: Path) -> None:
             store.put_scores([StoredScore("cell", "c", "recall", "claims", "v2", None)])
         assert [s.value for s in store.scores()] == [0.5, None]
         assert list(store.scores({"claims": "v1"})) == [first]
-        assert store.scored("claims", "v2") == {("cell", "c")}
+        assert store.scored("claims", "v2") == {("cell", "c", "")}
+        for of, value in (("ab", 0.1), ("abc", 0.2), ("ab", 0.3)):  # a group of which more came
+            with store.transaction():
+                store.put_scores([StoredScore("group", "g", "same", "s", "v1", value, None, of)])
+        assert [s.value for s in store.scores({"s": "v1"})] == [0.2]
 
 
 def test_a_full_disk_is_one_sentence_and_loses_nothing(tmp_path: Path) -> None:

@@ -134,6 +134,8 @@ def presence(answers: Sequence[Answer], lesion: str) -> Estimate:
     """Balanced accuracy of presence within the stages where both values occur, by forest."""
     from harness.stats.balanced import balanced_mean
 
+    # What the parser could not read has no findings to be right or wrong about.
+    answers = [one for one in answers if f"{lesion}_presence" in one.details]
     details = [answer.details[f"{lesion}_presence"] for answer in answers]
     return balanced_mean(
         [float(detail["said"] == detail["true"]) for detail in details],
