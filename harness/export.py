@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from harness.records import InfrastructureError
 from harness.scoring import Run
 from harness.store import Store
 
@@ -77,24 +78,33 @@ def predictions_table(store: Store) -> pd.DataFrame:
 
 def export(store: Store, kind: str, folder: Path) -> list[tuple[Path, int]]:
     """Writes cells, scores and predictions as `parquet`, `csv` or `jsonl`: paths and rows."""
-    folder.mkdir(parents=True, exist_ok=True)
     tables = {
         "cells": cells_table(store),
         "scores": scores_table(store),
         "predictions": predictions_table(store),
     }
-    written = []
-    for name, frame in tables.items():
-        path = folder / f"{name}.{kind}"
-        if kind == "parquet":
-            frame.to_parquet(path, index=False)
-        elif kind == "csv":
-            frame.to_csv(path, index=False)
-        else:
-            # pandas writes 15 digits at most; a float needs 17 to be read back as it was.
-            plain = frame.astype(object).where(frame.notna(), None)
-            with path.open("w", encoding="utf-8") as file:
-                for row in plain.to_dict("records"):
-                    file.write(json.dumps(row, ensure_ascii=False) + "\n")
-        written.append((path, len(frame)))
-    return written
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        return [
+            (_write(frame, kind, folder / f"{name}.{kind}"), len(frame))
+            for name, frame in tables.items()
+        ]
+    except OSError as error:
+        raise InfrastructureError(
+            f"{error.filename or folder} cannot be written ({error.strerror or error}); "
+            "--out names another folder"
+        ) from error
+
+
+def _write(frame: pd.DataFrame, kind: str, path: Path) -> Path:
+    if kind == "parquet":
+        frame.to_parquet(path, index=False)
+    elif kind == "csv":
+        frame.to_csv(path, index=False)
+    else:
+        # pandas writes 15 digits at most; a float needs 17 to be read back as it was.
+        plain = frame.astype(object).where(frame.notna(), None)
+        with path.open("w", encoding="utf-8") as file:
+            for row in plain.to_dict("records"):
+                file.write(json.dumps(row, ensure_ascii=False) + "\n")
+    return path

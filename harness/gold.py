@@ -88,9 +88,10 @@ def join(sentences: Iterable[str]) -> str:
 def load(folder: Path) -> Gold:
     """The gold in a folder. Raises `HarnessError` naming file, line and place."""
     files = sorted(p for p in folder.rglob("*") if p.suffix in _SUFFIXES)
-    if not files:
+    records = [record for path in files for record in _records(path)]
+    if not records:
         raise HarnessError(f"{folder} holds no gold (.json, .jsonl, .yaml)")
-    return Gold.of(record for path in files for record in _records(path))
+    return Gold.of(records)
 
 
 def from_rows(

@@ -14,7 +14,7 @@ from typing import Any
 from harness.gold import Gold
 from harness.identity import digest
 from harness.records import HarnessError, Prediction, Sample
-from harness.suite import Suite
+from harness.suite import FamilySpec, Suite
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class Inputs:
     classes: tuple[str, ...]
     gold: Mapping[str, Gold]
     baselines: Mapping[str, Mapping[str, Prediction]] = field(default_factory=dict)
-    notes: tuple[str, ...] = ()  # what the classifier says of its predictions
+    notes: tuple[str, ...] = ()  # what the classifier says of its predictions, and what looks wrong
     cluster_name: str = "cluster"  # what the source's clusters are: forests, documents, patients
 
     @property
@@ -56,6 +56,8 @@ def prepare(suite: Suite) -> Inputs:
     for spec in suite.families:
         mine = [record for record in own if record.aspect in spec.aspects]
         gold[spec.family.name] = Gold.of([*spec.gold.records, *mine]) if mine else spec.gold
+        notes += _misplaced(spec, samples)
+    notes += _never_seen(suite, samples, predictions)
     for name in suite.group_by:
         known = sorted({key for sample in samples for key in sample.metadata})
         if name not in known:
@@ -100,6 +102,35 @@ def limit(inputs: Inputs, count: int | None) -> Inputs:
         predictions=kept(inputs.predictions),
         baselines={name: kept(found) for name, found in inputs.baselines.items()},
     )
+
+
+def _misplaced(spec: FamilySpec, samples: Sequence[Sample]) -> tuple[str, ...]:
+    """Gold of aspects and samples that there are not: most likely typing errors."""
+    known = {sample.id for sample in samples}
+    aspects = sorted({record.aspect for record in spec.gold.records} - set(spec.family.aspects))
+    strangers = sorted({r.sample for r in spec.gold.records if r.sample is not None} - known)
+    found = []
+    if aspects:
+        found.append(
+            f"Gold of family {spec.family.name} speaks of aspects that the family does not have: "
+            f"{', '.join(aspects)}."
+        )
+    if strangers:
+        found.append(
+            f"Gold of family {spec.family.name} speaks of {len(strangers)} samples that there are "
+            f"not, {strangers[0]} the first."
+        )
+    return tuple(found)
+
+
+def _never_seen(
+    suite: Suite, samples: Sequence[Sample], predictions: Mapping[str, Prediction]
+) -> tuple[str, ...]:
+    """Names of `label_map` that no sample and no class has."""
+    mapped = {sample.label for sample in samples} | {p.label for p in predictions.values()}
+    classes = {name for p in predictions.values() for name in p.probabilities}
+    unused = [old for old, new in suite.label_map.items() if new not in mapped | classes]
+    return (f"label_map: nothing is called {', '.join(unused)}.",) if unused else ()
 
 
 def _taken(samples: Sequence[Sample], count: int | None) -> Sequence[Sample]:

@@ -223,6 +223,11 @@ def _warnings(suite: Suite, plan: Plan) -> tuple[str, ...]:
                 f"The gold of family {family} speaks of labels that do not occur: "
                 f"{', '.join(labels)}."
             )
+    asked = {planned.cell.model for planned in plan.cells}
+    for model in suite.models:
+        if model.name not in asked and not model.control:
+            reasons = sorted({reason for name, reason in plan.not_planned if name == model.name})
+            found.append(f"Model {model.name} is asked nothing: {'; '.join(reasons)}.")
     unpriced = [spec.name for spec in suite.models if spec.price is None and not spec.control]
     if suite.max_cost is not None and unpriced:
         found.append(f"limits.max_cost does not count {', '.join(unpriced)}: give each a price.")

@@ -54,7 +54,7 @@ class RunResult:
 
     folder: Path
     results: Results
-    unscorable: float  # share of planned cells
+    unscorable: float  # share of the models' planned cells, controls left out
     not_run: int
     max_unscored: float = 1.0
 
@@ -103,11 +103,14 @@ def run(
     inputs = limit(prepare(suite), samples)
     progress.stage("classify", len(inputs.samples), len(inputs.samples))
     plan = make_plan(suite, inputs)
-    make_scorers(suite.scorers, suite.folder)  # a wrong one is told before anything is sent
+    for scorer in make_scorers(suite.scorers, suite.folder).values():
+        if hasattr(scorer, "ready"):
+            scorer.ready()
     manifest = Manifest.of(suite, inputs, plan)
     if fresh:
         _set_aside(folder)
     with Store.write(folder) as store:
+        _refuse_other(store, suite)
         _lay_down(store, manifest, inputs, plan, samples)
         for warning in manifest.warnings:
             progress.note(warning)
@@ -160,7 +163,9 @@ def _result(
     if write_report:
         write(results, folder / "report.html", folder / "blobs")
     counts = Counter(answered.outcome for answered in run.answered.values())
-    unscorable = sum(counts[outcome] for outcome in UNSCORABLE) / max(sum(counts.values()), 1)
+    controls = {model.name for model in run.manifest.models if model.control}
+    asked = [a.outcome for a in run.answered.values() if a.cell.model not in controls]
+    unscorable = sum(outcome in UNSCORABLE for outcome in asked) / max(len(asked), 1)
     return RunResult(folder, results, unscorable, counts["not_run"], run.manifest.max_unscored)
 
 
@@ -196,6 +201,15 @@ def _same_gold(suite: Suite, run: Run) -> bool:
         if spec.gold.records and not set(spec.gold.records) <= stored:
             return False
     return True
+
+
+def _refuse_other(store: Store, suite: Suite) -> None:
+    """One folder holds the runs of one suite, edited or not."""
+    if "manifest" in store.meta() and (held := Manifest.load(store).suite) != suite.name:
+        raise HarnessError(
+            f"{store.folder} holds a run of suite '{held}'; name another folder with --out, or "
+            "set it aside with --fresh"
+        )
 
 
 def _lay_down(

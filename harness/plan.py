@@ -91,6 +91,9 @@ def make_plan(suite: Suite, inputs: Inputs) -> Plan:
         plan.cells.extend(cells)
         for reason, count in left_out.items():
             plan.not_planned[spec.name, reason] += count
+    if not plan.cells:
+        reasons = "; ".join(sorted({reason for _, reason in plan.not_planned}))
+        raise HarnessError(f"there is nothing to ask: {reasons}")
     return plan
 
 

@@ -86,6 +86,7 @@ def load(folder: Path) -> Family:
         by_name[name] = variant
     for written in (document, *by_name.values()):
         _check_syntax(written)
+        _check_format(written)
     base = Variant(
         name="base",
         axis=None,
@@ -180,6 +181,21 @@ def _none_of_variant(
     system = own.get("system", value.get("system", inherited))
     none = Template(user, system, template.then, template.typos)
     return None if none.variables & LABEL_VARIABLES else none
+
+
+def _check_format(document: documents.Document) -> None:
+    """Raises for an answer's schema that is no JSON Schema."""
+    from jsonschema import Draft202012Validator
+    from jsonschema.exceptions import SchemaError
+
+    schema = document.value.get("format", {}).get("schema")
+    if schema is None:
+        return
+    try:
+        Draft202012Validator.check_schema(schema)
+    except SchemaError as error:
+        place = ("format", "schema", *error.absolute_path)
+        raise document.error(place, f"no JSON Schema: {error.message}") from error
 
 
 def _check_syntax(document: documents.Document) -> None:

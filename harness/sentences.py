@@ -144,8 +144,24 @@ _ENDINGS = (
 
 
 def informative(sentence: str) -> bool:
-    """Whether a sentence states something: three words of content or more, and no question."""
-    return not sentence.rstrip().endswith("?") and len(content(sentence)) >= 3
+    """Whether a sentence states something: three different words of content, and no question."""
+    return not is_question(sentence) and len(set(content(sentence))) >= 3
+
+
+def is_question(sentence: str) -> bool:
+    """Whether a sentence asks, and so states nothing."""
+    return sentence.rstrip("\"'”’)] ").endswith("?")
+
+
+def asks_whether(sentence: str) -> bool:
+    """Whether a question holds a whole statement ("Does it spread?"), which no answer repeats.
+
+    "What causes it?" is another matter: it names what the sentence after it speaks of.
+    """
+    return is_question(sentence) and words(sentence)[:1] not in ([word] for word in _ASKING)
+
+
+_ASKING = "what which who whom whose when where why how".split()
 
 
 def _blocks(text: str) -> list[tuple[str, bool]]:

@@ -71,7 +71,7 @@ def check_text(suite: Suite, plan: Plan, inputs: Inputs) -> str:
         thin = sum(1 for record in gold.records if record.note)
         if thin:
             lines.append(f"  {thin} gold records say that their source holds little")
-    return "\n".join(lines)
+    return "\n".join([*lines, *(f"note: {note}" for note in inputs.notes)])
 
 
 def _with_likely(label: str, others: Sequence[str]) -> str:
@@ -99,7 +99,7 @@ def cell_text(store: Store, cell_id: str) -> str:
     run = Run(store)
     cell = Cell.parse(cell_id)
     if cell.id not in run.answered:
-        near = [known for known in run.answered if known.startswith(cell_id.rsplit("/", 3)[0])][:3]
+        near = difflib.get_close_matches(cell.id, run.answered, 1, 0.5)
         hint = f"; near it is {near[0]}" if near else "; `harness show RUN` lists them"
         raise HarnessError(f"the run has no cell {cell_id}{hint}")
     answered = run.answered[cell.id]

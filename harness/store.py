@@ -352,14 +352,14 @@ class Store:
 
     def put_scores(self, scores: Iterable[StoredScore]) -> None:
         """Adds scores; one that stands already, made of the same, stays."""
-        same = (
+        last = (
             "SELECT {} FROM scores WHERE scorer = ?4 AND version = ?5 AND metric = ?3 "
-            "AND subject_kind = ?1 AND subject = ?2{}"
+            "AND subject_kind = ?1 AND subject = ?2 ORDER BY added DESC LIMIT 1"
         )
         self._db.executemany(
             "INSERT INTO scores SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, "
-            f"coalesce(({same.format('max(added) + 1', '')}), 0) "
-            f"WHERE NOT EXISTS ({same.format('1', ' AND of = ?8')})",
+            f"coalesce(({last.format('added')}) + 1, 0) "
+            f"WHERE ({last.format('of')}) IS NOT ?8",
             (
                 (
                     s.subject_kind, s.subject, s.metric, s.scorer, s.version, s.value,
@@ -389,13 +389,14 @@ class Store:
                 yield StoredScore(kind, subject, metric, scorer, version, value, found, of)
 
     def scored(self, scorer: str, version: str) -> set[tuple[str, str, str]]:
-        """What a scorer's version has scored: subject (kind, id), and what it was made of."""
+        """What a scorer's version scored last: subject (kind, id), and what it was made of."""
         rows = self._db.execute(
-            "SELECT DISTINCT subject_kind, subject, of FROM scores "
-            "WHERE scorer = ? AND version = ?",
+            "SELECT subject_kind, subject, of FROM scores WHERE scorer = ? AND version = ? "
+            "ORDER BY added",
             (scorer, version),
         )
-        return set(rows)
+        last = {(kind, subject): of for kind, subject, of in rows}
+        return {(kind, subject, of) for (kind, subject), of in last.items()}
 
     # --- media ----------------------------------------------------------------------------
 

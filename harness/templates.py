@@ -93,6 +93,16 @@ def _environment(typos: float = 0.0, seed_name: str = "") -> Any:
     class Environment(ImmutableSandboxedEnvironment):
         """Marks every value that a template prints, and mistypes its fixed text where asked."""
 
+        intercepted_binops = frozenset(("*", "**"))
+
+        def call_binop(self, context: Any, operator: str, left: Any, right: Any) -> Any:
+            """Arithmetic on numbers; a text times a billion would fill the memory."""
+            if not (isinstance(left, (int, float)) and isinstance(right, (int, float))):
+                raise TypeError(f"'{operator}' is for numbers alone")
+            if operator == "**" and abs(right) > 64:
+                raise ValueError("the exponent is too large")
+            return super().call_binop(context, operator, left, right)
+
         def _parse(self, source: str, name: Any, filename: Any) -> nodes.Template:
             tree = super()._parse(source, name, filename)
             for output in tree.find_all(nodes.Output):

@@ -220,6 +220,8 @@ def test_too_many_unscorable_cells_end_with_five(
         "from harness.records import Capabilities, Generation\n"
         "class Down:\n    capabilities = Capabilities()\n    def __init__(self, model): ...\n"
         "    async def generate(self, request):\n"
+        "        if 'causes' in request.messages[-1].text:\n"
+        "            return Generation('Well.')\n"
         "        return Generation(outcome='server', error='HTTP 500')\n"
     )
     text = changed(models=[{"name": "down", "backend": "./down.py:Down"}], scorers=["schema"])
@@ -229,6 +231,10 @@ def test_too_many_unscorable_cells_end_with_five(
     code, said, _ = run(capsys, "run", str(path), "--out", out, "--max-unscored", "0.1")
     assert code == 5
     assert "are unscorable" in said
+    (tmp_path / "down.py").write_text((tmp_path / "down.py").read_text().replace("causes", "---"))
+    code, said, _ = run(capsys, "run", str(path), "--out", str(tmp_path / "b" / "run"))
+    assert code == 5  # nothing at all was answered
+    assert "100.0% of the cells are unscorable" in said
 
 
 def test_a_python_mistake_in_the_harness_ends_with_one(

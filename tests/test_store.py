@@ -160,7 +160,11 @@ def test_scores_are_append_only(tmp_path: Path) -> None:
         for of, value in (("ab", 0.1), ("abc", 0.2), ("ab", 0.3)):  # a group of which more came
             with store.transaction():
                 store.put_scores([StoredScore("group", "g", "same", "s", "v1", value, None, of)])
-        assert [s.value for s in store.scores({"s": "v1"})] == [0.2]
+        assert [s.value for s in store.scores({"s": "v1"})] == [0.3]
+        assert store.scored("s", "v1") == {("group", "g", "ab")}
+        with store.transaction():
+            store.put_scores([StoredScore("group", "g", "same", "s", "v1", 0.9, None, "ab")])
+        assert [s.value for s in store.scores({"s": "v1"})] == [0.3]
 
 
 def test_a_full_disk_is_one_sentence_and_loses_nothing(tmp_path: Path) -> None:

@@ -26,7 +26,7 @@ from harness.records import (
 )
 from harness.scorers.entailment import SUPPORTED, WINDOW, coverage, entailment_model
 from harness.scorers.explanations import explanation_text
-from harness.sentences import informative, sentences, windows
+from harness.sentences import informative, is_question, sentences, windows
 
 _SIDES = ("true", "told")
 
@@ -192,6 +192,10 @@ class Claims:
         """The entailment model's weights and settings."""
         return self.model.fingerprint
 
+    def ready(self) -> None:
+        """Loads the entailment model, so that a missing one is told before anything is asked."""
+        self.model.entailment([("A sentence.", "A sentence.")])
+
     def requests(self, subject: Subject) -> Sequence[Request]:  # noqa: ARG002
         """None: no language model is asked."""
         return ()
@@ -242,7 +246,7 @@ class Claims:
         return known[1]
 
     def _reading(self, text: str, record: GoldRecord) -> Reading:
-        parts = sentences(text)
+        parts = [part for part in sentences(text) if not is_question(part)]
         held = self._hold(parts, record)
         verdicts = []
         wanted = [claim for claim in record.claims if claim.importance != "must_not"]

@@ -16,7 +16,7 @@ from harness.records import HarnessError
 from harness.scorers.embeddings import Embedder
 from harness.scorers.polarity import Polarity, opposed, polarity
 from harness.scorers.quantities import Quantity, disagree, quantities
-from harness.sentences import content_words, sentences, windows
+from harness.sentences import asks_whether, content_words, is_question, sentences, windows
 
 # `benchmarks/calibrate_claim_coverage.py` prints the curves behind these constants; but for `SAID`
 # neither K-QA's judged answers nor the gold of this repository had a part in them.
@@ -249,11 +249,13 @@ def coverage(model: EntailmentModel, text: str, claims: Sequence[str]) -> tuple[
     """What a text says of each claim: the best over its sentences and windows of three.
 
     A whole answer is never a premise: of all premises it separates worst. Contradiction is sought
-    in single sentences alone, because a window's polarity is that of one of them.
+    in single sentences alone, because a window's polarity is that of one of them. A question is
+    no premise; in a window it may stand where it only names the matter.
     """
-    parts = sentences(text)
-    premises = (*parts, *windows(parts, WINDOW))
-    if not premises or not claims:
+    told = [part for part in sentences(text) if not asks_whether(part)]
+    parts = [part for part in told if not is_question(part)]
+    premises = (*parts, *windows(told, WINDOW))
+    if not parts or not claims:
         return tuple(Coverage(0.0, 0.0, "") for _ in claims)
     scores = model.entailment([(premise, claim) for claim in claims for premise in premises])
     found = []

@@ -41,6 +41,10 @@ class Similarity:
         self.fingerprint = self._embed.fingerprint
         self._known: dict[tuple[str, str], tuple[float, float, float]] = {}
 
+    def ready(self) -> None:
+        """Loads the embedder, so that a missing one is told before anything is asked."""
+        self._embed(["A sentence."])
+
     def requests(self, subject: Subject) -> Sequence[Request]:  # noqa: ARG002
         """None."""
         return ()

@@ -1,7 +1,7 @@
 """Whether a model says the same thing again: explanations of one sample held against each other.
 
 It is content that is compared, not wording, and never truth: a model that always gives the same
-wrong answer, or none, is perfectly stable.
+wrong answer is perfectly stable.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from harness.scorers.explanations import explanation_text
 from harness.sentences import sentences, windows
 
 Axis = Literal["variant", "repeat", "arm"]
+_LONGEST = 200  # sentences; an answer that goes on for longer repeats itself or lists everything
 _PLACES: dict[int, Axis] = {3: "variant", 4: "arm", 6: "repeat"}
 
 # mix(0.5) changes its content in half of all pairs, so it lies at about half of the way between
@@ -38,8 +39,9 @@ class Stability:
     hears what gold is silent on, and lets a contradiction count against agreement. The agreement of
     claim verdicts stands beside it: blind to wording, but also to all that is not in gold.
 
-    A refusal or an empty answer is a member like any other: it agrees fully with its like and not
-    at all with an explanation. A group of fewer than two cells is not applicable.
+    A refusal or an empty answer does not agree with an explanation at all; two of them have nothing
+    on which to agree and make no pair. A group without a pair is not applicable. Of an answer the
+    first 200 sentences are compared.
     """
 
     metrics = (
@@ -77,6 +79,10 @@ class Stability:
         """The entailment model's weights and settings."""
         return self._claims.fingerprint
 
+    def ready(self) -> None:
+        """Loads the entailment model, so that a missing one is told before anything is asked."""
+        self._claims.ready()
+
     def requests(self, subject: Subject) -> Sequence[Request]:  # noqa: ARG002
         """None: no language model is asked."""
         return ()
@@ -94,7 +100,7 @@ class Stability:
             explanation_text(generation, subject.schema)
             for generation in generations[: len(subject.cells)]
         ]
-        pairs = list(combinations(texts, 2))
+        pairs = [(a, b) for a, b in combinations(texts, 2) if a.strip() or b.strip()]
         same = _mean([self.agreement(a, b) for a, b in pairs])
         if axis == "arm":
             return [Score("label_arm_effect", None if same is None else 1.0 - same)]
@@ -117,7 +123,7 @@ class Stability:
         """
         a, b = min(a, b), max(a, b)
         if (a, b) not in self._agreement:
-            self._agreement[a, b] = self._agree(sentences(a), sentences(b))
+            self._agreement[a, b] = self._agree(sentences(a)[:_LONGEST], sentences(b)[:_LONGEST])
         return self._agreement[a, b]
 
     def _agree(self, a: Sequence[str], b: Sequence[str]) -> float:

@@ -164,3 +164,16 @@ def test_every_score_is_declared_and_within_its_range(claims: Claims) -> None:
 def test_a_threshold_outside_its_range_is_refused() -> None:
     with pytest.raises(HarnessError, match="threshold"):
         Claims(threshold=1.5)
+
+
+def test_a_question_asserts_nothing_and_a_heading_that_asks_is_no_obstacle(claims: Claims) -> None:
+    asked = "Is infection with a bacterium the most frequent cause of the ulcer? Do ask. And rest."
+    found = values(claims, asked)
+    assert (found["recall_vs_true"], found["precision_vs_true"]) == (0, 0)
+    answered = "What causes the ulcer? Infection with a bacterium is its most frequent cause."
+    assert values(claims, answered)["recall_vs_true"] == 0.5
+
+
+def test_a_few_words_again_and_again_state_nothing(claims: Claims) -> None:
+    found = values(claims, "ulcer causes " * 30)
+    assert (found["recall_vs_true"], found["precision_vs_true"]) == (0, 0)

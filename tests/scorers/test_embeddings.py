@@ -27,18 +27,26 @@ def test_vectors_are_of_length_one_and_equal_for_equal_texts(embedder: Embedder)
     np.testing.assert_array_equal(vectors[1], vectors[4])
 
 
-def test_a_vector_does_not_depend_on_its_batch(embedder: Embedder) -> None:
-    alone = [Embedder()([text])[0] for text in TEXTS]
-    np.testing.assert_allclose(embedder(TEXTS), alone, atol=1e-6)
+def test_no_bit_of_a_vector_depends_on_what_is_embedded_beside_it() -> None:
+    texts = [
+        *TEXTS,
+        *(f"{'Rest, drink and wait. ' * (n % 9)}Then see doctor {n}." for n in range(60)),
+    ]
+    together = Embedder()(texts)
+    alone = [Embedder()([text])[0] for text in texts[:12]]
+    np.testing.assert_array_equal(together[:12], alone)
+    some = Embedder()
+    for start in range(0, len(texts), 7):
+        some.add(reversed(texts[start : start + 7]))
+    np.testing.assert_array_equal(some(texts), together)
 
 
-def test_batches_hold_every_text_once_and_few_tokens(monkeypatch: pytest.MonkeyPatch) -> None:
-    lengths = {f"text {number}": number for number in range(1, 90)}
-    monkeypatch.setattr(embeddings, "_TOKENS", 80)
-    batches = list(embeddings._batches(lengths, lengths))
-    assert [text for batch in batches for text in batch] == list(lengths)
-    assert all(len(b) == 1 or len(b) * lengths[b[-1]] <= 80 for b in batches)
-    assert max(map(len, batches)) > 1
+def test_vectors_are_those_of_sentence_transformers(embedder: Embedder) -> None:
+    from sentence_transformers import SentenceTransformer
+
+    model = SentenceTransformer(str(embeddings.builtin_folder()), device="cpu")
+    expected = model.encode(TEXTS, normalize_embeddings=True)
+    np.testing.assert_allclose(embedder(TEXTS), expected, atol=1e-5)
 
 
 def test_nearer_meaning_is_a_larger_cosine(embedder: Embedder) -> None:

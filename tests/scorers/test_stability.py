@@ -95,7 +95,19 @@ def test_a_mixture_lies_between_in_proportion_to_its_pairs(scorer: Stability) ->
 def test_an_empty_answer_or_refusal_differs_from_an_explanation(scorer: Stability) -> None:
     assert stability(scorer, A, "") == 0
     assert stability(scorer, A, "I'm sorry, but I can't help with that.") == 0
-    assert stability(scorer, "", "") == 1
+    assert stability(scorer, A, A, "", "") == pytest.approx(1 / 5)  # of six pairs one is of nothing
+
+
+def test_answers_that_are_all_empty_have_no_stability(scorer: Stability) -> None:
+    refusal = "I'm sorry, but I can't help with that."
+    for texts in (("", ""), ("", refusal, " ")):
+        assert group(scorer, *texts)["prompt_stability"] is None
+    assert group(scorer, "", "", axis="arm")["label_arm_effect"] is None
+
+
+def test_an_endless_answer_is_compared_in_bounded_time(scorer: Stability) -> None:
+    endless = " ".join(f"Sentence number {n} names cause {n * 7}." for n in range(5000))
+    assert 0.9 < stability(scorer, endless, endless + " One more.") <= 1
 
 
 @pytest.mark.parametrize("axis", ["variant", "repeat", "arm"])
