@@ -94,6 +94,33 @@ def test_export_writes_tables_that_pandas_reads(
     assert f"cells.{kind}  672 rows" in out
 
 
+@pytest.mark.parametrize("kind", ["parquet", "csv", "jsonl"])
+def test_an_exported_number_is_read_back_to_the_last_bit(
+    tmp_path: Path, kind: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    third = "class Third:\n    from harness.records import Metric, Score\n    metrics = (Metric('t'),)\n    def requests(self, subject): return ()\n    def score(self, subject, generations): return [self.Score('t', 0.1 + 0.2)]\n"
+    path = write(tmp_path, changed(scorers=["./third.py:Third"]), **{"third.py": third})
+    run(capsys, "run", str(path), "--out", str(tmp_path / "run"))
+    assert run(capsys, "export", str(tmp_path / "run"), "--to", kind)[0] == 0
+    file = tmp_path / "run" / "export" / f"scores.{kind}"
+    if kind == "jsonl":
+        values = {json.loads(line)["value"] for line in file.read_text().splitlines()}
+    else:
+        frame = pd.read_parquet(file) if kind == "parquet" else pd.read_csv(file)
+        values = set(frame["value"])
+    assert values == {0.1 + 0.2}
+
+
+def test_export_into_a_folder_that_cannot_be_written_is_one_sentence(
+    finished: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (finished / "file").write_text("")
+    code, _, err = run(capsys, "export", str(finished), "--out", str(finished / "file" / "x"))
+    assert code == 4
+    assert "cannot be written" in err
+    assert "--out names another folder" in err
+
+
 def test_plan_counts_what_would_be_asked_and_sends_nothing(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

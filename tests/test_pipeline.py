@@ -13,7 +13,7 @@ from small_suite import changed, write
 import harness
 from harness.export import cells_table
 from harness.pipeline import finish, report
-from harness.records import InfrastructureError
+from harness.records import HarnessError, InfrastructureError
 from harness.store import Store
 
 COUNTING = '''
@@ -258,6 +258,25 @@ def test_a_group_is_scored_again_when_the_rest_of_it_is_answered(tmp_path: Path)
     whole = harness.run(path, out=tmp_path / "b" / "run", fresh=True).scores.query(stability)
     assert list(second["value"]) == list(whole["value"])
     assert list(first["value"]) != list(second["value"])
+
+
+def test_a_folder_holds_runs_of_one_suite(tmp_path: Path) -> None:
+    path = suite(tmp_path, controls="none")
+    harness.run(path, out=tmp_path / "run", samples=1)
+    count = len(cells(tmp_path / "run"))
+    with pytest.raises(HarnessError, match="holds a run of suite 'small'; name another folder"):
+        harness.run(path, out=tmp_path / "run", settings=["name=other"])
+    assert len(cells(tmp_path / "run")) == count
+
+
+def test_what_looks_wrong_in_gold_and_label_map_is_said(tmp_path: Path) -> None:
+    path = suite(tmp_path, controls=["gold"], models=None, label_map={"gastritis": "gastritis",
+                                                                      "Gastritus": "gastroenteritis"})  # fmt: skip
+    gold = tmp_path / "gold" / "small" / "gold.json"
+    gold.write_text(gold.read_text().replace('"aspect": "treatment"', '"aspect": "treatmnet"', 1))
+    warnings = " ".join(harness.run(path, out=tmp_path / "run").results.warnings)
+    assert "aspects that the family does not have: treatmnet" in warnings
+    assert "label_map: nothing is called Gastritus" in warnings
 
 
 def test_a_cost_limit_stops_asking_and_the_rest_is_not_run(tmp_path: Path) -> None:

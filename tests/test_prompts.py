@@ -47,6 +47,19 @@ def test_a_syntax_error_names_file_and_line(tmp_path: Path) -> None:
         family(tmp_path, BASE.replace("{{ label }}", "{{ label "))
 
 
+@pytest.mark.parametrize("schema", ["{type: nope}", "{pattern: '('}", "{required: 3}"])
+def test_an_answer_schema_that_is_none_is_told_with_its_line(tmp_path: Path, schema: str) -> None:
+    json = f"variant: json\nof: base\naxis: format\npreserves_meaning: true\nformat: {{schema: {schema}}}\n"
+    with pytest.raises(HarnessError, match=r"json\.yaml:\d+: format\.schema.*no JSON Schema"):
+        family(tmp_path, BASE, json=json)
+
+
+def test_an_empty_template_is_refused(tmp_path: Path) -> None:
+    empty = "variant: e\nof: base\naxis: wording\npreserves_meaning: true\nuser: ' '\n"
+    with pytest.raises(HarnessError, match="user: the text is empty"):
+        family(tmp_path, BASE, e=empty)
+
+
 def test_a_variant_overrides_only_what_it_changes(tmp_path: Path) -> None:
     persona = "variant: p\nof: base\naxis: persona\npreserves_meaning: true\nsystem: Be kind.\n"
     both = "variant: q\nof: p\naxis: noise\npreserves_meaning: true\ntypos: 0.3\n"

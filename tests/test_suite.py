@@ -81,6 +81,16 @@ def test_a_secret_is_nowhere_in_the_run(
         (["models=[{name: a, backend: ./no.py:Parrot}]"], "there is no file"),
         (["explain={methods: [x]}"], "not available in this version"),
         (["limits={max_time: soon}"], "no time such as"),
+        (["repeats=1.0"], "repeats: expected integer, found 1.0"),
+        (["sampling.temperature=1e999"], "cannot read '1e999'"),
+        (["arms=[gold, gold]"], '"gold" stands twice'),
+        (["controls=[gold, gold]"], '"gold" stands twice'),
+        (["families=[small, {family: small}]"], "there is already a family 'small'"),
+        (["families=[{family: small, variants: [base, base]}]"], "families"),
+        (["scorers=[label, {kind: label}]"], "there is already a scorer 'label'; give this one"),
+        (["report.group_by=[sitte]"], "no sample has metadata 'sitte'; there is site"),
+        (["controls=[paraphrase]", "models=[]", "gold=null"], "there is nothing to ask"),
+        (["scorers=[{kind: claims, embedder: ./nowhere}]"], "cannot be loaded"),
     ],
 )
 def test_what_is_wrong_in_a_suite_is_said_before_anything_is_sent(
@@ -91,6 +101,28 @@ def test_what_is_wrong_in_a_suite_is_said_before_anything_is_sent(
         run(load(str(path), settings), out=tmp_path / "run")
     assert said in str(error.value)
     assert not (tmp_path / "run" / "run.sqlite").exists()
+
+
+def test_one_scorer_may_stand_twice_under_two_names(tmp_path: Path) -> None:
+    strict = {"kind": "claims", "name": "strict", "threshold": 0.99}
+    path = write(tmp_path, changed(scorers=["claims", strict], models=None, controls=["gold"]))
+    scores = run(load(str(path)), out=tmp_path / "run").scores
+    assert set(scores["scorer"]) == {"claims", "strict"}
+    assert scores.groupby("scorer")["version"].first().nunique() == 2
+
+
+def test_a_field_called_like_a_secret_or_a_place_counts_where_it_is_none(tmp_path: Path) -> None:
+    path = str(write(tmp_path))
+    base = load(path)
+    for setting in ("label_map={token: gastritis}", "source.metadata=[timeout]"):
+        assert load(path, [setting]).hash != base.hash
+    where = [load(path, [f"source.where={{environment: {word}}}"]).hash for word in ("a", "b")]
+    assert where[0] != where[1]
+
+
+def test_a_cost_limit_says_whom_it_does_not_count(tmp_path: Path) -> None:
+    result = run(load(str(write(tmp_path)), ["limits.max_cost=1"]), out=tmp_path / "run")
+    assert "limits.max_cost does not count parrot: give each a price." in result.results.warnings
 
 
 def test_a_scorer_keeps_the_name_of_its_secret_and_never_the_secret(

@@ -100,3 +100,12 @@ def test_typing_errors_hit_words_of_the_template_and_never_a_value() -> None:
     assert 2 <= len(changed) <= 8
     assert text == render(Template(source, typos=0.5), CONTEXT, "seed")[0].messages[0].text
     assert text != render(Template(source, typos=0.5), CONTEXT, "other")[0].messages[0].text
+
+
+@pytest.mark.parametrize(
+    "source", ["{{ 'x' * 10**9 }}", "{{ [1] * 10**9 }}", "{{ 9 ** (9 ** 9) }}"]
+)
+def test_a_template_cannot_fill_the_memory(source: str) -> None:
+    with pytest.raises(HarnessError, match="is for numbers alone|exponent is too large"):
+        render(Template(source), CONTEXT)
+    assert render(Template("{{ 100 * probability }} {{ '%.1f' % probability }}"), CONTEXT)
