@@ -15,6 +15,7 @@ from harness.records import (
     Cell,
     Generation,
     GoldRecord,
+    Media,
     Metric,
     Prediction,
     Request,
@@ -22,6 +23,7 @@ from harness.records import (
     Score,
     Subject,
 )
+from harness.views.picture import Picture
 
 
 @runtime_checkable
@@ -109,11 +111,14 @@ class BackendContext(Protocol):
 class Scorer(Protocol):
     """A family of measurement: entry point group `harness.scorers`.
 
-    Both steps are pure. `requests` names what the scorer itself asks of an LLM (a judge), which
-    goes through the same engine, store and budget. `generations` holds the subject's own
-    generation of each cell in `subject.cells`, in that order, then the answers to `requests`.
+    Both steps are pure. `requests` names what the scorer itself asks of an LLM (a judge); it may
+    quote `subject.generations`, the last generation of each of `subject.cells`. All its requests go
+    to the scorer's attribute `backend` together, through the same engine and store: they are seeded
+    like a model's, and what is stored is not asked again. `score` is given the subject's own
+    generations, then the answers to `requests`; a subject of which an answer failed stays unscored.
 
-    Optional: `settings: Mapping` (part of the version), and `prepare(subjects, generations)`,
+    Optional: `settings: Mapping` (part of the version), `ready()`, which raises `HarnessError`
+    before anything is sent where the scorer could not score, and `prepare(subjects, generations)`,
     called once with everything that is to be scored, to do expensive work in bulk.
     """
 
@@ -144,3 +149,18 @@ class PairScore(Protocol):
 
     @property
     def contradiction(self) -> float: ...
+
+
+@runtime_checkable
+class View(Protocol):
+    """How media of one modality are drawn: entry point group `harness.views`.
+
+    `mimes` are beginnings of media types (`audio/`, `image/svg+xml`); of several views that fit,
+    the one with the longest beginning draws. The constructor takes nothing.
+    """
+
+    mimes: tuple[str, ...]
+
+    def draw(self, media: Media, data: bytes) -> Picture:
+        """A picture of a medium, whose bytes are `data`; bounded in size, free of metadata."""
+        ...

@@ -12,12 +12,12 @@ import contextlib
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, get_args
 
 from harness.identity import request_key
 from harness.outcomes import cell_outcome
 from harness.plan import Plan, PlannedCell, next_turn
-from harness.records import Generation, InfrastructureError, Request
+from harness.records import Generation, HarnessError, InfrastructureError, Outcome, Request
 from harness.store import Store
 from harness.suite import ModelSpec, Suite
 
@@ -88,12 +88,14 @@ class Committer:
 async def check_servers(suite: Suite, plan: Plan) -> None:
     """Raises `InfrastructureError` for the first model whose server does not answer."""
     for spec in suite.models:
-        health = getattr(plan.backends[spec.name], "health", None)
-        if health is None:
-            continue
-        trouble = await health()
-        if trouble is not None:
-            raise InfrastructureError(f"model '{spec.name}': {trouble}")
+        await _check(plan.backends[spec.name], f"model '{spec.name}'")
+
+
+async def _check(backend: Any, who: str) -> None:
+    health = getattr(backend, "health", None)
+    trouble = await health() if health is not None else None
+    if trouble is not None:
+        raise InfrastructureError(f"{who}: {trouble}")
 
 
 async def generate(
@@ -114,7 +116,7 @@ async def generate(
     seeded = backend.capabilities.seed
     if hasattr(backend, "log_folder"):
         backend.log_folder = store.folder
-    async with _running(backend):
+    async with _running(backend, f"model '{spec.name}'"):
         turn = 1
         while current:
             requests = dict(current.values())
@@ -141,12 +143,23 @@ async def generate(
             current = following
 
 
-async def ask(store: Store, backend: Any, requests: Sequence[Request]) -> list[Generation]:
-    """The answers to requests that a scorer makes, through the same store."""
+async def ask(
+    store: Store, backend: Any, requests: Sequence[Request], who: str
+) -> list[Generation]:
+    """The answers to requests that a scorer makes, through the same store.
+
+    `who` names the scorer where its backend cannot be reached: then `InfrastructureError`.
+    """
     keyed = {request_key(request): request for request in requests}
     with store.transaction():
         store.put_requests((key, request, ()) for key, request in keyed.items())
-    await _ask_all(store, backend, keyed, Budget(), None, lambda *_: None)
+    store.take_over(keyed)
+    if keyed.keys() - store.answered():
+        await _check(backend, who)
+        if hasattr(backend, "log_folder"):
+            backend.log_folder = store.folder
+        async with _running(backend, who):
+            await _ask_all(store, backend, keyed, Budget(), None, lambda *_: None)
     answers = [store.generation(request_key(request)) for request in requests]
     return [answer or Generation(outcome="not_run") for answer in answers]
 
@@ -172,7 +185,7 @@ async def _ask_all(
             if not budget.left():
                 return
             started = time.perf_counter()
-            answers = await asyncio.to_thread(backend.generate_batch, batch)
+            answers = await _batch(backend, batch)
             seconds = (time.perf_counter() - started) / len(batch)
             new = [
                 (key, replace(answer, seconds=seconds))
@@ -217,19 +230,51 @@ async def tasks() -> AsyncIterator[asyncio.TaskGroup]:
 async def _one(backend: Any, request: Request) -> Generation:
     started = time.perf_counter()
     try:
-        answer: Generation = await backend.generate(request)
-    except Exception as error:
+        answer = _checked(await backend.generate(request))
+    except (Exception, SystemExit) as error:
         # A backend of one's own may fail; its cell is then unscorable and the run goes on.
         return Generation(outcome="server", error=f"{type(error).__name__}: {error}")
     return answer if answer.seconds else replace(answer, seconds=time.perf_counter() - started)
 
 
+async def _batch(backend: Any, batch: Sequence[Request]) -> list[Generation]:
+    try:
+        answers = [
+            _checked(answer) for answer in await asyncio.to_thread(backend.generate_batch, batch)
+        ]
+        if len(answers) != len(batch):
+            raise ValueError(f"the backend gave {len(answers)} answers to {len(batch)} requests")
+    except (Exception, SystemExit) as error:
+        failure = Generation(outcome="server", error=f"{type(error).__name__}: {error}")
+        return [failure] * len(batch)
+    return answers
+
+
+def _checked(answer: Any) -> Generation:
+    """What a backend returned; raises where it is no `Generation` as the contract has it."""
+    if not isinstance(answer, Generation):
+        raise TypeError(f"the backend returned {type(answer).__name__}, not a Generation")
+    if not isinstance(answer.text, str) or answer.outcome not in get_args(Outcome):
+        raise TypeError(
+            f"the backend returned a Generation of text {answer.text!r:.40} and "
+            f"outcome {answer.outcome!r:.40}"
+        )
+    return answer
+
+
 @contextlib.asynccontextmanager
-async def _running(backend: Any) -> AsyncIterator[None]:
+async def _running(backend: Any, who: str) -> AsyncIterator[None]:
     """Starts a backend that needs it, and stops it however the block ends."""
     try:
         if hasattr(backend, "start"):
-            await backend.start()
+            try:
+                await backend.start()
+            except HarnessError:
+                raise
+            except Exception as error:
+                raise InfrastructureError(
+                    f"{who} cannot be started: {type(error).__name__}: {error}"
+                ) from error
         yield
     finally:
         if hasattr(backend, "stop"):

@@ -20,6 +20,7 @@ from harness.plugins import create
 from harness.prompts import Variant
 from harness.records import (
     Arm,
+    Capabilities,
     Cell,
     HarnessError,
     Message,
@@ -103,7 +104,7 @@ def next_turn(
     """The request of the turn after `request` was answered."""
     messages = (*request.messages, Message.of("assistant", answer), *follow_up.messages)
     following = replace(request, messages=messages, sampling=replace(request.sampling, seed=None))
-    return _with_seed(following, suite.seed) if seeded else following
+    return with_seed(following, suite.seed) if seeded else following
 
 
 def told(suite: Suite, arm: Arm, sample: Sample, inputs: Inputs) -> Told | str:
@@ -153,6 +154,17 @@ def _coverage_of_gold(
 
 def _backend(suite: Suite, spec: ModelSpec, inputs: Inputs) -> Any:
     backend = create("backends", spec.backend, suite.folder, model=spec.model, **spec.options)
+    capabilities = getattr(backend, "capabilities", None)
+    if not isinstance(capabilities, Capabilities):
+        raise HarnessError(
+            f"model '{spec.name}': backend '{spec.backend}' has no attribute 'capabilities' that "
+            "is a harness.records.Capabilities"
+        )
+    if capabilities.concurrency < 1:
+        raise HarnessError(
+            f"model '{spec.name}': backend '{spec.backend}' allows "
+            f"{capabilities.concurrency} requests at once; 1 is the least"
+        )
     if hasattr(backend, "bind"):
         backend.bind(_Context(suite, inputs))
     return backend
@@ -362,9 +374,10 @@ def _request(
         extras=getattr(backend, "extras", {}),
         repeat=cell.repeat,
     )
-    return _with_seed(request, suite.seed) if capabilities.seed else request
+    return with_seed(request, suite.seed) if capabilities.seed else request
 
 
-def _with_seed(request: Request, run_seed: int) -> Request:
+def with_seed(request: Request, run_seed: int) -> Request:
+    """The request with the seed that follows from the run's and from the request itself."""
     seed = request_seed(run_seed, request)
     return replace(request, sampling=replace(request.sampling, seed=seed))

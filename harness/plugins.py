@@ -76,7 +76,12 @@ def create(kind: str, name: str, beside: Path | None = None, **options: Any) -> 
     ]  # fmt: skip
     if missing:
         raise HarnessError(f"{where} needs the field '{missing[0]}'")
-    return part(**reveal(options))
+    try:
+        return part(**reveal(options))
+    except HarnessError:
+        raise
+    except Exception as error:
+        raise HarnessError(f"{where} cannot be made: {type(error).__name__}: {error}") from error
 
 
 def _import(name: str, get: Any) -> Any:

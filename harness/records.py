@@ -363,6 +363,7 @@ class Subject:
     gold_true: GoldRecord | None = None
     gold_told: GoldRecord | None = None
     schema: Mapping[str, Any] | None = None
+    generations: tuple[Generation, ...] = ()  # the last of each cell, in the order of `cells`
     attributions: tuple[str, ...] = ()
     concept_spaces: tuple[str, ...] = ()
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from harness.records import (
+    MODEL_OUTCOMES,
     Cell,
     Generation,
     GoldRecordStatus,
@@ -125,6 +126,13 @@ class ModelSummary:
     bounds: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     repro_rate: float | None = None
     served: tuple[str, ...] = ()
+
+    @property
+    def no_answer_rate(self) -> float | None:
+        """The share of scorable cells that are empty or refused; `None` where none is scorable."""
+        scorable = sum(self.outcomes.get(name, 0) for name in ("ok", *MODEL_OUTCOMES))
+        silent = sum(self.outcomes.get(name, 0) for name in ("empty", "refusal"))
+        return silent / scorable if scorable else None
 
 
 @dataclass(frozen=True)

@@ -19,13 +19,16 @@ from typing import Any
 from harness.gold import Gold
 from harness.identity import digest, sha256
 from harness.manifest import Manifest
+from harness.measure import blamed, check_metrics, group_id, measure
 from harness.outcomes import cell_outcome
+from harness.plan import with_seed
 from harness.records import (
     UNSCORABLE,
     Cell,
     Generation,
     HarnessError,
     Prediction,
+    Request,
     Sample,
     StoredScore,
     Subject,
@@ -36,6 +39,9 @@ from harness.suite import PartSpec
 # Shared by all scorers, so no scorer's version depends on them: records without behaviour, and
 # the stages around scoring.
 _NOT_CODE = frozenset({"harness", "harness.records", "harness.contracts", "harness.plugins"})
+
+
+_ASK_AGAIN = ("transport", "server", "not_run")
 
 
 @dataclass(frozen=True)
@@ -60,6 +66,7 @@ class Run:
         self.gold = {f.name: Gold.of(store.gold(f.name)) for f in self.manifest.families}
         generations = store.generations()
         turns = store.turns()
+        self._hashes: dict[str, str] = {}
         self.answered: dict[str, Answered] = {}
         for cell, told, first in store.cells():
             keys = turns.get(cell.id, {})
@@ -102,13 +109,22 @@ class Run:
             if answered.told is not None
             else None,
             schema=self.manifest.variant(cell.family, cell.variant).schema,
+            generations=(answered.generation,) if answered.generation is not None else (),
         )
 
     def made_of(self, subject: Subject) -> str:
-        """A hash of the generations that a subject's scores are made of."""
-        return digest([self.answered[cell.id].key for cell in subject.cells])[:12]
+        """A hash of all that a subject's scores are made of, gold apart: answers and what was told,
+        the sample with its true label, and its prediction."""
+        cells = [(self.answered[c.id].key, self.answered[c.id].told) for c in subject.cells]
+        return digest([cells, *(self._sample_hash(c.sample) for c in subject.cells[:1])])[:12]
 
-    def group_subjects(self, axis: str) -> list[tuple[Subject, list[Generation]]]:
+    def _sample_hash(self, sample: str) -> str:
+        if sample not in self._hashes:
+            prediction = self.predictions.get(sample)
+            self._hashes[sample] = digest([self.samples[sample], prediction])
+        return self._hashes[sample]
+
+    def group_subjects(self, axis: str) -> list[Subject]:
         """Cells that differ in this field alone; variants only where they preserve meaning."""
         groups: dict[str, list[Answered]] = {}
         for answered in self.scorable():
@@ -129,17 +145,10 @@ class Run:
                 told=first.told if axis != "arm" else None,
                 gold_told=first.gold_told if axis != "arm" else None,
                 schema=first.schema if axis != "variant" else None,
+                generations=tuple(g for a in members if (g := a.generation) is not None),
             )
-            found.append((subject, [g for a in members if (g := a.generation) is not None]))
+            found.append(subject)
         return found
-
-
-def group_id(cell: Cell, axis: str) -> str:
-    """A cell's id with `*` in place of the field along which a group varies."""
-    parts = cell.id.split("/")
-    place = {"variant": 3, "arm": 4, "repeat": 6}[axis]
-    parts[place] = "*"
-    return "/".join(parts)
 
 
 def make_scorers(
@@ -154,7 +163,10 @@ def make_scorers(
     for spec in asked:
         known.setdefault(spec.name, spec)
     chosen = [spec.name for spec in asked] or list(known)
-    return {name: known[name].create("scorers", folder) for name in chosen}
+    made = {name: known[name].create("scorers", folder) for name in chosen}
+    for name, scorer in made.items():
+        check_metrics(name, scorer)
+    return made
 
 
 def version(scorer: Any, manifest: Manifest) -> str:
@@ -219,17 +231,25 @@ async def score(run: Run, scorers: Mapping[str, Any], progress: Any = None) -> d
     versions = {name: version(scorer, run.manifest) for name, scorer in scorers.items()}
     for name, scorer in scorers.items():
         done = run.store.scored(name, versions[name])
-        work = [
-            item
-            for item in _subjects(run, scorer)
-            if (item[0].kind, item[0].id, run.made_of(item[0])) not in done
-        ]
+        work = [s for s in _subjects(run, scorer) if (s.kind, s.id, run.made_of(s)) not in done]
         if hasattr(scorer, "prepare") and work:
-            scorer.prepare([subject for subject, _ in work], [own for _, own in work])
+            with blamed(name):
+                scorer.prepare(work, [list(subject.generations) for subject in work])
+        judged = await _judged(run, name, scorer, work)
         for start in range(0, len(work), 500):
             rows: list[StoredScore] = []
-            for subject, own in work[start : start + 500]:
-                rows.extend(await _score_one(run, name, scorer, versions[name], subject, own))
+            for subject in work[start : start + 500]:
+                answers = judged.get((subject.kind, subject.id), [])
+                if any(answer.outcome in _ASK_AGAIN for answer in answers):
+                    continue
+                found = measure(name, scorer, subject, [*subject.generations, *answers])
+                rows.extend(
+                    StoredScore(
+                        subject.kind, subject.id, one.metric, name, versions[name], one.value,
+                        one.detail, run.made_of(subject),
+                    )
+                    for one in found
+                )  # fmt: skip
             with run.store.transaction():
                 run.store.put_scores(rows)
             if progress is not None:
@@ -243,17 +263,16 @@ def _kept(run: Run, versions: Mapping[str, str]) -> dict[str, str]:
     return {name: v for name, v in before.items() if name not in versions}
 
 
-def _subjects(run: Run, scorer: Any) -> list[tuple[Subject, list[Generation]]]:
-    """The subjects that a scorer's metrics speak of, each with its own generations."""
+def _subjects(run: Run, scorer: Any) -> list[Subject]:
+    """The subjects that a scorer's metrics speak of."""
     kinds = {metric.subject for metric in scorer.metrics}
-    found: list[tuple[Subject, list[Generation]]] = []
+    found: list[Subject] = []
     if "cell" in kinds:
-        found += [(run.subject(a), [a.generation]) for a in run.scorable() if a.generation]
+        found += [run.subject(answered) for answered in run.scorable()]
     if "generation" in kinds:
-        by_key = {a.key: a for a in reversed(run.scorable())}
+        by_key = {answered.key: answered for answered in reversed(run.scorable())}
         for key, answered in sorted(by_key.items()):
-            subject = replace(run.subject(answered), kind="generation", id=key)
-            found.append((subject, [answered.generation] if answered.generation else []))
+            found.append(replace(run.subject(answered), kind="generation", id=key))
     if "group" in kinds:
         axes = sorted({m.axis for m in scorer.metrics if m.subject == "group" and m.axis})
         for axis in axes:
@@ -261,33 +280,33 @@ def _subjects(run: Run, scorer: Any) -> list[tuple[Subject, list[Generation]]]:
     return found
 
 
-async def _score_one(
-    run: Run, name: str, scorer: Any, version: str, subject: Subject, own: list[Generation]
-) -> list[StoredScore]:
-    known = {metric.name: metric for metric in scorer.metrics}
-    asked = list(scorer.requests(subject))
-    answers = []
-    of = run.made_of(subject)
-    if asked:
-        from harness.generate import ask
+async def _judged(
+    run: Run, name: str, scorer: Any, work: Sequence[Subject]
+) -> dict[tuple[str, str], list[Generation]]:
+    """What a scorer's own model answered to what the scorer asks about each subject.
 
-        answers = await ask(run.store, scorer.backend, asked)
-    rows = []
-    for found in scorer.score(subject, [*own, *answers]):
-        if found.metric not in known:
-            raise HarnessError(
-                f"scorer '{name}' gave a score for '{found.metric}', which it does not declare"
-            )
-        metric = known[found.metric]
-        if metric.subject != subject.kind or (metric.axis and not _varies(subject, metric.axis)):
-            continue
-        rows.append(
-            StoredScore(
-                subject.kind, subject.id, metric.name, name, version, found.value, found.detail, of
-            )
-        )
-    return rows
+    All is asked in one go, so that it is under way together. A subject of which an answer failed
+    is left unscored, and the same command asks again.
+    """
+    asked: dict[tuple[str, str], list[Request]] = {}
+    for subject in work:
+        with blamed(name, subject):
+            wanted = list(scorer.requests(subject))
+        if wanted:
+            asked[subject.kind, subject.id] = wanted
+    if not asked:
+        return {}
+    backend = getattr(scorer, "backend", None)
+    if backend is None:
+        raise HarnessError(f"scorer '{name}' asks a model, but has no attribute 'backend' to ask")
+    from harness.generate import ask
 
-
-def _varies(subject: Subject, axis: str) -> bool:
-    return group_id(subject.cells[0], axis) == subject.id
+    requests = [
+        with_seed(request, run.manifest.seed)
+        if backend.capabilities.seed and request.sampling.seed is None
+        else request
+        for wanted in asked.values()
+        for request in wanted
+    ]
+    answers = iter(await ask(run.store, backend, requests, f"scorer '{name}'"))
+    return {place: [next(answers) for _ in wanted] for place, wanted in asked.items()}

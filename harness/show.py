@@ -8,9 +8,10 @@ from collections.abc import Sequence
 
 from harness.gold import gold_text
 from harness.inputs import Inputs
+from harness.measure import group_id
 from harness.plan import Plan
 from harness.records import Cell, HarnessError
-from harness.scoring import Run, group_id
+from harness.scoring import Run
 from harness.store import Store
 from harness.suite import Suite
 

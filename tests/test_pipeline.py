@@ -381,3 +381,72 @@ def test_the_true_label_changes_no_request_in_the_arm_predicted(tmp_path: Path) 
     first, second = (cells(tmp_path / n / "run").query("model == 'm'") for n in "ab")
     assert list(first["request"]) == list(second["request"])
     assert list(first["true"]) != list(second["true"])
+
+
+JUDGE = '''
+import pathlib
+from harness.records import Capabilities, Generation, Message, Metric, Request, Sampling, Score
+
+FOLDER = pathlib.Path(__file__).parent
+
+class Model:
+    """Says no to a text with "indigestion"; fails at it while "judge-down" lies there."""
+
+    capabilities = Capabilities(seed=True, concurrency=4)
+
+    async def start(self):
+        self.note("start")
+
+    async def stop(self):
+        self.note("stop")
+
+    def note(self, what):
+        with open(FOLDER / "judge-log", "a") as file:
+            file.write(what + "\\n")
+
+    async def generate(self, request):
+        self.note(f"asked {request.sampling.seed}")
+        if (FOLDER / "judge-down").exists() and "indigestion" in request.messages[0].text:
+            return Generation(outcome="server", error="HTTP 500")
+        return Generation("no" if "indigestion" in request.messages[0].text else "yes")
+
+class Judge:
+    metrics = (Metric("says_so"),)
+
+    def __init__(self):
+        self.backend = Model()
+
+    def requests(self, subject):
+        quoted = subject.generations[0].text
+        return [Request("judge", "model", (Message.of("user", f"Is this right? {quoted}"),))]
+
+    def score(self, subject, generations):
+        own, verdict = generations
+        return [Score("says_so", float(verdict.text == "yes"))]
+'''
+
+
+def test_a_judge_quotes_the_answers_and_is_asked_once(tmp_path: Path) -> None:
+    path = suite(tmp_path, scorers=["./judge.py:Judge"], controls="none", arms=["predicted"])
+    (tmp_path / "judge.py").write_text(JUDGE)
+    (tmp_path / "judge-down").write_text("")
+    first = harness.run(path, out=tmp_path / "run").scores
+    assert set(first["value"]) == {1.0}  # what was not answered is not scored
+    (tmp_path / "judge-down").unlink()
+    with Store.write(tmp_path / "run") as store:
+        second = finish(store).scores
+    assert set(second["value"]) == {0.0, 1.0}
+    assert len(second) == len(cells(tmp_path / "run")) > len(first)
+    log = (tmp_path / "judge-log").read_text().splitlines()
+    assert [line for line in log if not line.startswith("asked")] == ["start", "stop"] * 2
+    texts = set(cells(tmp_path / "run")["text"])
+    failed = {text for text in texts if "indigestion" in text}
+    assert len(log) - 4 == len(texts) + len(failed)
+    assert "asked None" not in log
+
+
+def test_a_judge_without_a_model_to_ask_is_one_sentence(tmp_path: Path) -> None:
+    path = suite(tmp_path, scorers=["./judge.py:Judge"], controls="none", arms=["predicted"])
+    (tmp_path / "judge.py").write_text(JUDGE.replace("self.backend = Model()", "pass"))
+    with pytest.raises(HarnessError, match="scorer 'Judge' asks a model, but has no attribute"):
+        harness.run(path, out=tmp_path / "run", samples=1)

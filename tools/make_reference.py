@@ -26,7 +26,7 @@ from harness.suite import CONTROLS
 
 REFERENCE = Path(__file__).parents[1] / "docs" / "reference"
 NOTICE = "<!-- Made by tools/make_reference.py; change the code, not this page. -->"
-KINDS = ("sources", "classifiers", "backends", "scorers")
+KINDS = ("sources", "classifiers", "backends", "scorers", "views")
 FILES = {
     "suite": "A suite file",
     "family": "A prompt family: `family.yaml`",

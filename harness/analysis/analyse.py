@@ -11,9 +11,11 @@ from harness.analysis.agreement import agreements, human_labels
 from harness.analysis.classifier_page import classifier_page
 from harness.analysis.controls import metric_summaries, separations
 from harness.analysis.score_table import ScoreTable
-from harness.analysis.verdict import verdict
+from harness.analysis.verdict import verdict, without_answers
 from harness.analysis.views import views
-from harness.results import Comparison, GoldStatus, ModelSummary, Rank, Results
+from harness.analysis.warnings import answer_notes, served_versions
+from harness.records import GoldRecord
+from harness.results import Comparison, GoldStatus, Rank, Results
 from harness.scoring import Run
 
 
@@ -33,12 +35,14 @@ def analyse(run: Run, scorers: Mapping[str, Any], *, generalise_variants: bool =
     headlines = [
         metric for metric in (accuracy, table.headline("stability", invalid)) if metric is not None
     ]
+    quiet = without_answers(summaries)
     ranks: list[Rank] = []
     comparisons: list[Comparison] = []
     for metric in headlines:
         if metric in invalid:
             continue  # an invalid metric ranks nothing
-        rows, pairs = models.ranking(table, metric)
+        stability = table.metrics[metric][1].headline == "stability"
+        rows, pairs = models.ranking(table, metric, without=quiet if stability else ())
         ranks += rows
         comparisons += pairs
     told = [m.replace("vs_true", "vs_told") for m in headlines if "vs_true" in m]
@@ -57,7 +61,12 @@ def analyse(run: Run, scorers: Mapping[str, Any], *, generalise_variants: bool =
         samples=len(run.samples),
         finished=bool(run.store.meta().get("finished")),
         verdict=verdict(headlines, metrics, summaries, ranks, comparisons, floors, gold, agreed),
-        warnings=(*manifest.warnings, *labels.warnings, *_served_warnings(summaries)),
+        warnings=(
+            *manifest.warnings,
+            *labels.warnings,
+            *served_versions(summaries),
+            *answer_notes(run),
+        ),
         metrics=metrics,
         models=summaries,
         ranks=tuple(ranks),
@@ -92,7 +101,15 @@ def analyse(run: Run, scorers: Mapping[str, Any], *, generalise_variants: bool =
 
 
 def _gold_status(run: Run) -> GoldStatus:
-    records = [record for gold in run.gold.values() for record in gold.records]
+    """Counts the records that the run's cells are held against; the gold's folder may hold more."""
+    used: dict[tuple[str | None, ...], GoldRecord] = {}
+    for answered in run.answered.values():
+        subject = run.subject(answered)
+        for record in (subject.gold_true, subject.gold_told):
+            if record is not None:
+                place = (answered.cell.family, record.label, record.sample, record.aspect)
+                used[place] = record
+    records = list(used.values())
     sources = [s for record in records for claim in record.claims for s in claim.sources]
     return GoldStatus(
         records=len(records),
@@ -101,12 +118,3 @@ def _gold_status(run: Run) -> GoldStatus:
         sources_opened=sum(source.opened for source in sources),
         sources=len(sources),
     )
-
-
-def _served_warnings(summaries: tuple[ModelSummary, ...]) -> list[str]:
-    """A server that changed under a run is a warning."""
-    return [
-        f"Model {summary.name} was served by more than one version: {', '.join(summary.served)}."
-        for summary in summaries
-        if len(summary.served) > 1
-    ]

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping
 from typing import TypedDict
 
 from harness.analysis.score_table import Row, ScoreTable, by_unit, unit
+from harness.measure import group_id
 from harness.records import Cell
 from harness.results import (
     ArmEffect,
@@ -18,7 +19,6 @@ from harness.results import (
     VarianceShares,
     WorstCase,
 )
-from harness.scoring import group_id
 from harness.stats import ranks, worst_case
 from harness.stats.variance import variance_shares
 from harness.suite import CONTROL_PREFIX
@@ -72,10 +72,14 @@ def _repro_rate(table: ScoreTable, model: str) -> float | None:
     return same / sum(len(group) - 1 for group in repeated)
 
 
-def ranking(table: ScoreTable, metric: str) -> tuple[list[Rank], list[Comparison]]:
-    """Ranks with intervals, and Holm-adjusted paired comparisons."""
+def ranking(
+    table: ScoreTable, metric: str, without: Container[str] = ()
+) -> tuple[list[Rank], list[Comparison]]:
+    """Ranks with intervals, and Holm-adjusted paired comparisons, of all models but `without`."""
     rows = {
-        model: by_unit(table.rows(metric, model, table.ranked), "model") for model in table.models
+        model: by_unit(table.rows(metric, model, table.ranked), "model")
+        for model in table.models
+        if model not in without
     }
     values, clusters = _values({model: own for model, own in rows.items() if own}, table)
     if len(values) < 2:

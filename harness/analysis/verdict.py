@@ -20,9 +20,16 @@ from harness.results import (
     interval,
     number,
 )
+from harness.stats.intervals import plural
 from harness.stats.ranks import LEVEL
 from harness.suite import CONTROL_PREFIX
 
+MOSTLY = 0.5  # a model that answers less often than this has no stability worth naming
+CAUTION = {
+    "not shown": " The metric's validity is not shown.",
+    "no controls": " No control tested the metric.",
+    "baseline": " The metric is a baseline.",
+}
 NAMED = 3  # more metrics than this are counted, not named
 SHOWN_MODELS = 6
 
@@ -46,7 +53,10 @@ def verdict(
     own = [m for m in models if not m.control]
     sentences = []
     for metric in (by_id[name] for name in headlines):
-        sentence = _best(metric, own, ranks, comparisons)
+        quiet = without_answers(own) if metric.metric.headline == "stability" else {}
+        judged = [m for m in own if m.name not in quiet]
+        sentence = _best(metric, judged, ranks, comparisons, of=len(own))
+        sentence = _name_apart(sentence, quiet)
         if sentence.topic == "accuracy" and metric.validity != "invalid":
             sentence = _against_floors(sentence, floors)
         sentences.append(sentence)
@@ -57,6 +67,15 @@ def verdict(
     sentences.append(_gold(gold))
     sentences.append(_coverage(models))
     return tuple(sentences)
+
+
+def without_answers(models: Sequence[ModelSummary]) -> dict[str, float]:
+    """The models that mostly say nothing or refuse, with the share of their cells where they do.
+
+    Nothing is as stable as silence, so no stability may be read into such answers.
+    """
+    rates = {m.name: m.no_answer_rate for m in models if not m.control}
+    return {name: rate for name, rate in rates.items() if rate is not None and rate >= MOSTLY}
 
 
 def figure(estimate: Estimate) -> str:
@@ -71,12 +90,16 @@ def _best(
     models: Sequence[ModelSummary],
     ranks: Sequence[Rank],
     comparisons: Sequence[Comparison],
+    of: int,
 ) -> Sentence:
+    """The sentence of one headline over `models`, the judged ones `of` all."""
     topic, about = str(metric.metric.headline), metric.metric.about
     if metric.validity == "invalid":
         return Sentence(topic, f"{metric.id} failed its controls here, so it ranks nothing.", "bad")
-    if not models:
+    if not of:
         return Sentence(topic, "This run asks controls only; no model is judged.")
+    if not models:
+        return Sentence(topic, f"{metric.id} has no model to judge.", "bad", about)
     scored = [
         (m.name, m.estimates[metric.id], value)
         for m in models
@@ -93,7 +116,7 @@ def _best(
     numbers = "; ".join(f"{name} {figure(estimate)}" for name, estimate, _ in scored[:SHOWN_MODELS])
     if len(scored) > SHOWN_MODELS:
         numbers += f"; and {len(scored) - SHOWN_MODELS} more"
-    caution = "" if metric.validity == "valid" else f" The metric's validity is {metric.validity}."
+    caution = CAUTION.get(metric.validity, "")
     if len(scored) == 1:
         return Sentence(topic, f"{metric.id}: {numbers}.{caution}", "plain", about)
     mine = [r for r in ranks if r.metric == metric.id]
@@ -117,6 +140,24 @@ def _best(
     else:
         claim = f"{names[0]} cannot be told apart from {', '.join(rest)}, and is above the others"
     return Sentence(topic, f"{metric.id}: {claim}. {numbers}.{caution}", tone, about)
+
+
+def _name_apart(sentence: Sentence, quiet: Mapping[str, float]) -> Sentence:
+    """Adds which models did not answer, so that their silence is not taken for stability."""
+    if not quiet:
+        return sentence
+    said = [
+        f"{name} gave no answer in {_percent(rate)} of its cells; "
+        f"its {sentence.topic} says nothing."
+        for name, rate in sorted(quiet.items())
+    ]
+    tone: Tone = "unsure" if sentence.tone == "good" else sentence.tone
+    return replace(sentence, text=" ".join([sentence.text, *said]), tone=tone)
+
+
+def _percent(share: float) -> str:
+    """Whole percent, rounded down, so that only all is 100 %."""
+    return f"{int(100 * share + 1e-9)} %"
 
 
 def _beats(first: str, second: str, pairs: Sequence[Comparison], sign: int) -> bool:
@@ -163,6 +204,8 @@ def _scorers(metrics: Sequence[MetricSummary], headlines: Sequence[str]) -> Sent
         )
     valid = sum(m.validity == "valid" for m in tested)
     text = f"{valid} of the {len(tested)} metrics that controls could test are valid"
+    if len(tested) == 1:
+        text = f"The one metric that controls could test is {'' if valid else 'not '}valid"
     for name in ("invalid", "not shown"):
         mine = [m.id for m in tested if m.validity == name]
         if mine:
@@ -190,7 +233,8 @@ def _people(agreements: Sequence[Agreement]) -> Sentence | None:
     ours = next((a for a in pooled if not a.baseline and not a.people), None)
     if ours is None:
         return None
-    text = f"Claim verdicts against people's labels of {ours.n:,} claims: AUC {figure(ours.auc)}"
+    text = f"Claim verdicts against people's labels of {ours.n:,} {plural('claim', ours.n)}: "
+    text += f"AUC {figure(ours.auc)}"
     people = next((a for a in pooled if a.people), None)
     if people is not None:
         text += f"; one person against the others: {figure(people.auc)}"
@@ -216,7 +260,8 @@ def _gold(gold: GoldStatus) -> Sentence:
     if gold.records == 0:
         return Sentence("gold", "There is none, so accuracy is unknown.", "bad")
     counts = dict(gold.counts)
-    text = f"{gold.claims:,} claims in {gold.records:,} records"
+    text = f"{gold.claims:,} {plural('claim', gold.claims)} in "
+    text += f"{gold.records:,} {plural('record', gold.records)}"
     constructed = "by construction (derived from the generator's ground truth)"
     words = {
         "draft": "draft",
@@ -246,7 +291,9 @@ def _coverage(models: Sequence[ModelSummary]) -> Sentence:
     lost = sum(m.outcomes.get(outcome, 0) for m in counted for outcome in UNSCORABLE)
     not_run = sum(m.outcomes.get("not_run", 0) for m in counted)
     whose = "" if all(m.control for m in counted) else " of models"
-    text = f"{planned - lost - not_run:,} of {planned:,} cells{whose} have an answer"
+    have = "has" if planned == 1 else "have"
+    text = f"{planned - lost - not_run:,} of {planned:,} {plural('cell', planned)}{whose} {have} "
+    text += "an answer"
     if lost:
         text += f"; {lost:,} could not be scored"
     if not_run:

@@ -41,6 +41,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         return int(importlib.import_module(f"harness.cli.{chosen}").main(options))
     except HarnessError as error:
+        if os.environ.get("HARNESS_DEBUG"):
+            raise
         print(f"harness: {error}", file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:
@@ -49,7 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
-    except Exception as error:
+    except (Exception, SystemExit) as error:  # a part of one's own may call sys.exit
         if os.environ.get("HARNESS_DEBUG"):
             raise
         print(

@@ -41,17 +41,20 @@ def names(text: str) -> list[str]:
 
 def positive(text: str) -> int:
     """A whole number of at least 1."""
-    value = int(text)
+    value = int(text) if text.strip().isdecimal() else 0
     if value < 1:
-        raise argparse.ArgumentTypeError("expected a number of at least 1")
+        raise argparse.ArgumentTypeError(f"expected a whole number of at least 1, not '{text}'")
     return value
 
 
 def share(text: str) -> float:
     """A number between 0 and 1."""
-    value = float(text)
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
     if not 0 <= value <= 1:
-        raise argparse.ArgumentTypeError("expected a number between 0 and 1")
+        raise argparse.ArgumentTypeError(f"expected a number between 0 and 1, not '{text}'")
     return value
 
 
@@ -82,6 +85,9 @@ def print_result(result: object, max_unscored: float | None = None) -> int:
         print(f"  {sentence}")
     print(f"report: {result.report}")
     allowed = result.max_unscored if max_unscored is None else max_unscored
+    if result.unscorable == 1:
+        print("no cell of any model has an answer that can be scored")
+        return 5
     if result.unscorable > allowed:
         print(f"{result.unscorable:.1%} of the cells are unscorable; {allowed:.1%} are allowed")
         return 5

@@ -1,45 +1,85 @@
-"""Pictures of the report as data URIs.
+"""Media of the report as pictures, each drawn by the view of its modality.
 
-Every image is decoded and encoded anew at screen size: that bounds the file, drops metadata
-that could name a patient, and leaves nothing of a file that only claims to be an image.
+The registered views know modalities; here is only who draws, and what stands in place of a picture
+that cannot be had. One bad file or one bad view must not cost the report.
 """
 
 from __future__ import annotations
 
-import base64
-import io
-from dataclasses import dataclass
 from pathlib import Path
 
+from harness import plugins
+from harness.contracts import View
 from harness.records import HarnessError, Media
+from harness.report.text import short
+from harness.views.picture import Picture
 
-LARGEST_SIDE = 512
-PNG_BYTES = 96_000  # above this a PNG is replaced by a JPEG
-
-
-@dataclass(frozen=True)
-class Picture:
-    """A medium as shown: `uri` with its size in pixels, or `note` saying why there is none."""
-
-    uri: str = ""
-    width: int = 0
-    height: int = 0
-    note: str = ""
+URI_CHARACTERS = 2_000_000  # one picture may not fill a report that is to be sent by mail
 
 
 def picture(media: Media, blobs: Path | None = None) -> Picture:
-    """The first frame of `media` as a PNG or JPEG of at most 512 pixels a side.
+    """`media` as its view draws it, or a note saying why there is no picture.
 
-    Bytes that the record does not hold are looked for in `blobs/<sha256>`. What cannot be shown
-    comes back as a note, because one bad file must not cost the report.
+    Bytes that the record does not hold are looked for in `blobs/<sha256>`.
     """
-    if not media.mime.startswith("image/"):
-        return Picture(note=f"{media.mime} (SHA-256 {media.sha256[:12]}) is not shown here")
+    name = f"{media.mime} {media.sha256[:12]}"
+    fits, broken = _fitting(media.mime)
+    if not fits:
+        return Picture(note=f"{name} (SHA-256) is not shown here: no view draws it{broken}")
     try:
         data = _read(media, blobs)
     except (OSError, HarnessError):
-        return Picture(note=f"image {media.sha256[:12]} is not stored with this run")
-    return _encode(data, media.sha256)
+        return Picture(note=f"{name} is not stored with this run")
+    view_name, view = fits[0]
+    try:
+        return _checked(view.draw(media, data))
+    # A view is code of anyone's, and a report is worth more than one of its pictures.
+    except Exception as error:
+        return Picture(note=f"{name} is not shown: view '{view_name}' failed: {_cause(error)}")
+
+
+def _fitting(mime: str) -> tuple[list[tuple[str, View]], str]:
+    """The views that draw this media type, longest beginning first, and which cannot be loaded."""
+    found, broken = [], []
+    for name in sorted(plugins.registered("views")):
+        view = _view(name)
+        if isinstance(view, str):
+            broken.append(f"; view '{name}' cannot be used: {view}")
+            continue
+        longest = max((len(m) for m in view.mimes if mime.startswith(m)), default=0)
+        if longest:
+            found.append((longest, name, view))
+    found.sort(key=lambda row: (-row[0], row[1]))
+    return [(name, view) for _, name, view in found], "".join(broken)
+
+
+def _view(name: str) -> View | str:
+    """The view of this name, or why it cannot be made."""
+    try:
+        view = plugins.create("views", name)
+    except Exception as error:  # whatever the module of a third party raises when it is imported
+        return _cause(error)
+    if not isinstance(view, View):
+        return "it has no 'mimes' or no 'draw'"
+    # A string would match by its single letters.
+    return view if isinstance(view.mimes, tuple) else "its 'mimes' must be a tuple"
+
+
+def _checked(drawn: Picture) -> Picture:
+    """What a view returned; raises where the report cannot or must not show it."""
+    if not isinstance(drawn, Picture):
+        raise TypeError(f"it returned {type(drawn).__name__}, no Picture")
+    if not drawn.uri and not drawn.note:
+        raise ValueError("it returned neither a picture nor a note")
+    if drawn.uri and not drawn.uri.startswith("data:image/"):
+        raise ValueError("its picture is no data URI of an image")
+    if len(drawn.uri) > URI_CHARACTERS:
+        raise ValueError(f"its picture has more than {URI_CHARACTERS:,} characters")
+    return drawn
+
+
+def _cause(error: Exception) -> str:
+    return short(str(error) or type(error).__name__, 200)
 
 
 def _read(media: Media, blobs: Path | None) -> bytes:
@@ -48,38 +88,3 @@ def _read(media: Media, blobs: Path | None) -> bytes:
         if stored.is_file():
             return stored.read_bytes()
     return media.read()
-
-
-def _encode(data: bytes, name: str) -> Picture:
-    from PIL import Image, ImageOps
-
-    try:
-        with Image.open(io.BytesIO(data)) as opened:
-            image = ImageOps.exif_transpose(opened)
-            if image.mode.startswith(("I", "F")):
-                image = _eight_bit(image)
-            if image.mode not in ("L", "RGB"):
-                image = image.convert("RGB")
-            image.thumbnail((LARGEST_SIDE, LARGEST_SIDE))
-            image.info = {}
-            buffer, mime = io.BytesIO(), "image/png"
-            image.save(buffer, "PNG", optimize=True)
-            if buffer.tell() > PNG_BYTES:
-                buffer, mime = io.BytesIO(), "image/jpeg"
-                image.save(buffer, "JPEG", quality=85, optimize=True)
-    # Pillow raises what its decoders raise: OSError, SyntaxError, struct.error, its own bomb error.
-    except Exception:
-        return Picture(note=f"image {name[:12]} cannot be decoded")
-    uri = f"data:{mime};base64,{base64.b64encode(buffer.getvalue()).decode()}"
-    return Picture(uri, image.width, image.height)
-
-
-def _eight_bit(image: Image.Image) -> Image.Image:  # type: ignore[name-defined]  # noqa: F821
-    """A 16-bit or float image stretched to 8 bits by its own lowest and highest value."""
-    import numpy as np
-    from PIL import Image
-
-    values = np.nan_to_num(np.asarray(image, dtype=np.float64))
-    low, high = float(values.min()), float(values.max())
-    scaled = (values - low) * (255.0 / (high - low) if high > low else 0.0)
-    return Image.fromarray(scaled.astype(np.uint8))

@@ -14,6 +14,7 @@ from harness.records import Part
 from harness.report import media
 from harness.report.text import cut
 from harness.results import ClaimVerdict, Explanation, SampleView
+from harness.views.picture import Picture
 
 SAMPLES = 100
 EXPLANATIONS = 24  # a sample
@@ -31,7 +32,7 @@ class Piece:
 
     text: str = ""
     left: int = 0
-    picture: media.Picture | None = None
+    picture: Picture | None = None
 
 
 @dataclass(frozen=True)

@@ -97,11 +97,14 @@ def because(estimate: Estimate) -> str:
 
 
 def basis(estimate: Estimate) -> str:
-    """What an estimate rests on: scored subjects, clusters and method, in one line."""
+    """What an estimate rests on: scored subjects, clusters and method, in one line.
+
+    Why there is no interval is left out, because that stands in the interval's place.
+    """
     parts = [f"n = {estimate.n:,}"]
     if estimate.clusters:
         parts.append(f"{estimate.clusters:,} cluster{'s' if estimate.clusters != 1 else ''}")
-    if estimate.method:
+    if estimate.method and estimate.method != interval(estimate):
         parts.append(estimate.method)
     return "; ".join(parts)
 

@@ -168,3 +168,66 @@ def test_agreement_with_people_is_good_only_where_every_baseline_is_beaten() -> 
     level = sentences([], agreements=agreed(Estimate(0.1, -0.02, 0.2, 50, 9)))["agreement"]
     assert level.tone == "unsure"
     assert "Not shown to be better than cosine alone" in level.text
+
+
+STABLE = Metric("prompt", headline="stability", subject="group", axis="variant")
+PROMPT = "stability.prompt"
+
+
+def stability(rates: dict[str, tuple[float, int]], validity: str = "valid") -> Sentence:
+    """The sentence on stability of models with this mean, and so many of 10 cells without answer."""
+    models = [
+        ModelSummary(
+            name, "x", False, {PROMPT: Estimate(mean, mean - 0.1, mean + 0.1, 9, 9)}, 10,
+            {"ok": 10 - silent, "empty": silent // 2, "refusal": silent - silent // 2},
+        )
+        for name, (mean, silent) in rates.items()
+    ]  # fmt: skip
+    names = list(rates)
+    pairs = [
+        Comparison(PROMPT, a, b, Estimate(rates[a][0] - rates[b][0], 0.1, 0.9, 9, 9), 0.001)
+        for i, a in enumerate(names)
+        for b in names[i + 1 :]
+    ]
+    ranks = [Rank(PROMPT, name, 1.0, 1.0, 1.0) for name in names]
+    metric = MetricSummary(PROMPT, "stability", STABLE, "v", validity)
+    found = verdict([PROMPT], [metric], models, ranks, pairs, {}, GOLD)
+    return next(s for s in found if s.topic == "stability")
+
+
+@pytest.mark.parametrize(("silent", "percent"), [(10, "100 %"), (5, "50 %")])
+def test_a_model_that_does_not_answer_is_never_called_stable(silent: int, percent: str) -> None:
+    found = stability({"mute": (1.0, silent), "a": (0.8, 0), "b": (0.6, 1)})
+    assert "a is the best of 2" in found.text
+    assert "mute 1.00" not in found.text
+    said = f"mute gave no answer in {percent} of its cells; its stability says nothing."
+    assert found.text.endswith(said)
+    assert found.tone == "unsure"
+
+
+def test_a_model_that_answers_mostly_is_judged_by_its_stability() -> None:
+    found = stability({"a": (0.9, 4), "b": (0.6, 0)})
+    assert "a is the best of 2" in found.text
+    assert "says nothing" not in found.text
+    assert found.tone == "good"
+
+
+def test_where_no_model_answers_no_stability_is_stated() -> None:
+    found = stability({"mute": (1.0, 10), "shy": (1.0, 9)})
+    assert "1.00" not in found.text
+    assert "mute gave no answer in 100 %" in found.text
+    assert "shy gave no answer in 90 %" in found.text
+    assert found.tone == "bad"
+
+
+def test_a_metric_that_no_control_tested_is_said_to_be_so_in_words() -> None:
+    text = accuracy([model("a", 0.8)], metric=summary(validity="no controls")).text
+    assert text.endswith("No control tested the metric.")
+    shown = accuracy([model("a", 0.8)], metric=summary(validity="not shown")).text
+    assert shown.endswith("The metric's validity is not shown.")
+
+
+def test_one_of_a_thing_is_not_called_by_its_plural() -> None:
+    found = sentences([model("a", 0.8, ok=1)], gold=GoldStatus(1, 1, {"draft": 1}, 1, 1))
+    assert found["gold"].text.startswith("1 claim in 1 record (1 draft)")
+    assert found["coverage"].text == "1 of 1 cell of models has an answer."

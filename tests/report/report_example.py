@@ -318,6 +318,13 @@ def drawing(seed: int, side: int = 304) -> Media:
     return Media(hashlib.sha256(data).hexdigest(), "image/png", data)
 
 
+def with_input(results: Results, medium: Media) -> Results:
+    """The same results with one sample, whose input is this medium."""
+    view = results.views[0]
+    sample = dataclasses.replace(view.sample, input=(Part(media=medium),))
+    return dataclasses.replace(results, views=(dataclasses.replace(view, sample=sample),))
+
+
 # Fields whose values come from a closed list, so that no outside text can stand there.
 _AXES = {"aspect", "variant", "arm", "repeat"}
 _CLOSED = {

@@ -83,6 +83,12 @@ def test_an_estimate_without_interval_says_so() -> None:
     assert interval(Estimate(0.5, 0.4, 0.6)) == "[.40, .60]"
 
 
+def test_why_there_is_no_interval_is_said_once() -> None:
+    alone = Estimate(0.5, n=3, clusters=1, method="no interval: one label")
+    assert text.basis(alone) == "n = 3; 1 cluster"
+    assert text.basis(Estimate(0.5, 0.4, 0.6, 3, 2, "t")) == "n = 3; 2 clusters; t"
+
+
 @given(st.floats(0, 1, exclude_min=True, exclude_max=True))
 def test_a_share_below_one_is_never_written_as_all_and_above_zero_never_as_none(
     share: float,

@@ -1,0 +1,75 @@
+"""What a scorer gives is checked before it is stored, and the scorer is named."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from harness.measure import check_metrics, measure
+from harness.records import Cell, HarnessError, Metric, Score, Subject
+
+CELL = Cell("m", "s", "f", "base", "gold", "causes", 1)
+SUBJECT = Subject("cell", CELL.id, (CELL,))
+
+
+class Given:
+    """A scorer that gives what it is told to."""
+
+    metrics: Any = (Metric("share"), Metric("words", range=(0.0, None)))
+
+    def __init__(self, given: Any) -> None:
+        self.given = given
+
+    def score(self, subject: Subject, generations: Any) -> Any:
+        if isinstance(self.given, Exception):
+            raise self.given
+        return self.given
+
+
+@pytest.mark.parametrize(
+    ("value", "stored"),
+    [(np.float32(0.5), 0.5), (np.int64(1), 1.0), (True, 1.0), (None, None), (1 + 1e-12, 1.0)],
+)
+def test_numbers_of_all_kinds_become_plain_ones(value: Any, stored: float | None) -> None:
+    (score,) = measure("mine", Given([Score("share", value)]), SUBJECT, ())
+    assert score.value == stored
+    assert type(score.value) in (float, type(None))
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ([Score("share", "0.5")], "metric 'share' of m/s/f/base/gold/causes/1: '0.5' is no number"),
+        ([Score("share", float("nan"))], "nan is no number"),
+        ([Score("words", float("inf"))], "inf is no number"),
+        ([Score("share", 1.5)], "1.5 is more than 1, the highest there is"),
+        ([Score("words", -1)], "-1 is less than 0, the lowest there is"),
+        ([Score("share", 0.5, {"x": object()})], "its detail is no JSON"),
+        ([Score("other", 0.5)], "a score for 'other', which it does not declare"),
+        (None, "gave None of m/s/f/base/gold/causes/1, no list of scores"),
+        ([0.5], "no list of scores"),
+        (KeyError("x"), "failed on m/s/f/base/gold/causes/1: KeyError: 'x'"),
+    ],
+)
+def test_what_is_no_score_is_refused_with_the_scorers_name(given: Any, said: str) -> None:
+    with pytest.raises(HarnessError, match="scorer 'mine'") as error:
+        measure("mine", Given(given), SUBJECT, ())
+    assert said in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("metrics", "said"),
+    [
+        ((), "declares no metrics"),
+        (("share",), "is no harness.records.Metric"),
+        ((Metric("a"), Metric("a")), "declares the metric 'a' twice"),
+        ((Metric("a", subject="group"),), "the metric 'a' of a group names no axis"),
+    ],
+)
+def test_metrics_that_are_not_declared_as_they_must_be_are_refused(metrics: Any, said: str) -> None:
+    scorer = Given([])
+    scorer.metrics = metrics
+    with pytest.raises(HarnessError, match=said):
+        check_metrics("mine", scorer)
