@@ -117,9 +117,14 @@ class Scorer(Protocol):
     like a model's, and what is stored is not asked again. `score` is given the subject's own
     generations, then the answers to `requests`; a subject of which an answer failed stays unscored.
 
-    Optional: `settings: Mapping` (part of the version), `ready()`, which raises `HarnessError`
-    before anything is sent where the scorer could not score, and `prepare(subjects, generations)`,
-    called once with everything that is to be scored, to do expensive work in bulk.
+    Optional: `settings: Mapping` (part of the version); `ready()`, which raises `HarnessError`
+    before anything is sent where the scorer could not score; `prepare(subjects, generations)`,
+    called once with everything that is to be scored, to do expensive work in bulk; and `backend`, a
+    Backend for the scorer's own requests, made in its constructor (`plugins.create("backends",
+    "openai", model=...)`). That is checked before anything is sent and started and stopped once
+    around all requests; its class, model, revision and extras are part of the version, what else of
+    a judge matters (its sampling) belongs into `settings`. An answer `too_long` is final and is
+    given to `score`.
     """
 
     metrics: Sequence[Metric]

@@ -12,12 +12,15 @@ import contextlib
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from numbers import Real
 from typing import Any, get_args
 
+from harness import serial
 from harness.identity import request_key
 from harness.outcomes import cell_outcome
 from harness.plan import Plan, PlannedCell, next_turn
-from harness.records import Generation, HarnessError, InfrastructureError, Outcome, Request
+from harness.plugins import blamed
+from harness.records import Generation, InfrastructureError, Outcome, Request
 from harness.store import Store
 from harness.suite import ModelSpec, Suite
 
@@ -93,7 +96,8 @@ async def check_servers(suite: Suite, plan: Plan) -> None:
 
 async def _check(backend: Any, who: str) -> None:
     health = getattr(backend, "health", None)
-    trouble = await health() if health is not None else None
+    with blamed(f"{who} cannot be reached", InfrastructureError):
+        trouble = await health() if health is not None else None
     if trouble is not None:
         raise InfrastructureError(f"{who}: {trouble}")
 
@@ -114,12 +118,14 @@ async def generate(
     current = {planned.cell.id: (planned.key, planned.request) for planned in cells}
     later = {planned.cell.id: planned.later for planned in cells}
     seeded = backend.capabilities.seed
-    if hasattr(backend, "log_folder"):
-        backend.log_folder = store.folder
-    async with _running(backend, f"model '{spec.name}'"):
+    async with contextlib.AsyncExitStack() as stack:
         turn = 1
+        running = False
         while current:
             requests = dict(current.values())
+            if not running and budget.left() and requests.keys() - store.answered():
+                await stack.enter_async_context(_running(store, backend, f"model '{spec.name}'"))
+                running = True
             await _ask_all(store, backend, requests, budget, spec.price, on_answer)
             turn += 1
             following: dict[str, tuple[str, Request]] = {}
@@ -144,21 +150,21 @@ async def generate(
 
 
 async def ask(
-    store: Store, backend: Any, requests: Sequence[Request], who: str
+    store: Store, backend: Any, requests: Sequence[Request], who: str, *, fresh: bool = False
 ) -> list[Generation]:
     """The answers to requests that a scorer makes, through the same store.
 
-    `who` names the scorer where its backend cannot be reached: then `InfrastructureError`.
+    `who` names the scorer where its backend cannot be reached: then `InfrastructureError`. `fresh`
+    takes nothing from other runs.
     """
     keyed = {request_key(request): request for request in requests}
     with store.transaction():
         store.put_requests((key, request, ()) for key, request in keyed.items())
-    store.take_over(keyed)
+    if not fresh:
+        store.take_over(keyed)
     if keyed.keys() - store.answered():
         await _check(backend, who)
-        if hasattr(backend, "log_folder"):
-            backend.log_folder = store.folder
-        async with _running(backend, who):
+        async with _running(store, backend, who):
             await _ask_all(store, backend, keyed, Budget(), None, lambda *_: None)
     answers = [store.generation(request_key(request)) for request in requests]
     return [answer or Generation(outcome="not_run") for answer in answers]
@@ -178,8 +184,12 @@ async def _ask_all(
         return
     committer = Committer(store)
     if hasattr(backend, "generate_batch"):
-        for batch in backend.batches(list(requests.values())):
-            keys = [request_key(request) for request in batch]
+        with blamed(f"backend '{type(backend).__name__}' cannot make batches"):
+            batches = [
+                (list(batch), [request_key(request) for request in batch])
+                for batch in backend.batches(list(requests.values()))
+            ]
+        for batch, keys in batches:
             if not any(key in missing for key in keys):
                 continue
             if not budget.left():
@@ -230,52 +240,72 @@ async def tasks() -> AsyncIterator[asyncio.TaskGroup]:
 async def _one(backend: Any, request: Request) -> Generation:
     started = time.perf_counter()
     try:
-        answer = _checked(await backend.generate(request))
+        answer = _as_generation(backend, await backend.generate(request))
     except (Exception, SystemExit) as error:
         # A backend of one's own may fail; its cell is then unscorable and the run goes on.
-        return Generation(outcome="server", error=f"{type(error).__name__}: {error}")
+        return _failure(backend, f"failed: {type(error).__name__}: {error}")
     return answer if answer.seconds else replace(answer, seconds=time.perf_counter() - started)
 
 
 async def _batch(backend: Any, batch: Sequence[Request]) -> list[Generation]:
     try:
-        answers = [
-            _checked(answer) for answer in await asyncio.to_thread(backend.generate_batch, batch)
-        ]
-        if len(answers) != len(batch):
-            raise ValueError(f"the backend gave {len(answers)} answers to {len(batch)} requests")
+        answers = list(await asyncio.to_thread(backend.generate_batch, batch))
     except (Exception, SystemExit) as error:
-        failure = Generation(outcome="server", error=f"{type(error).__name__}: {error}")
-        return [failure] * len(batch)
-    return answers
+        return [_failure(backend, f"failed: {type(error).__name__}: {error}")] * len(batch)
+    if len(answers) != len(batch):  # nobody knows which answer is whose
+        wrong = f"gave {len(answers)} answers to a batch of {len(batch)} requests"
+        return [_failure(backend, wrong)] * len(batch)
+    return [_as_generation(backend, answer) for answer in answers]
 
 
-def _checked(answer: Any) -> Generation:
-    """What a backend returned; raises where it is no `Generation` as the contract has it."""
+def _as_generation(backend: Any, answer: Any) -> Generation:
+    """What a backend returned, or a failure where that is no `Generation` as the contract has it.
+
+    What could not be stored or counted would end the run, and so would every reader of it.
+    """
     if not isinstance(answer, Generation):
-        raise TypeError(f"the backend returned {type(answer).__name__}, not a Generation")
-    if not isinstance(answer.text, str) or answer.outcome not in get_args(Outcome):
-        raise TypeError(
-            f"the backend returned a Generation of text {answer.text!r:.40} and "
-            f"outcome {answer.outcome!r:.40}"
-        )
+        return _failure(backend, f"returned {type(answer).__name__}, not a Generation")
+    if not isinstance(answer.text, str):
+        kind = type(answer.text).__name__
+        return _failure(backend, f"returned a Generation whose text is {kind}, not str")
+    if answer.outcome not in get_args(Outcome) or answer.outcome == "not_run":
+        return _failure(backend, f"returned a Generation with the outcome {answer.outcome!r:.40}")
+    tokens = (answer.prompt_tokens, answer.completion_tokens)
+    if not all(count is None or isinstance(count, Real) for count in tokens):
+        return _failure(backend, f"returned a Generation that counts {tokens!r:.60} tokens")
+    try:
+        serial.dumps(answer)
+    except (TypeError, ValueError) as error:
+        return _failure(backend, f"returned a Generation that cannot be stored ({error})")
     return answer
 
 
+def _failure(backend: Any, what: str) -> Generation:
+    return Generation(outcome="server", error=f"backend '{type(backend).__name__}' {what}")
+
+
 @contextlib.asynccontextmanager
-async def _running(backend: Any, who: str) -> AsyncIterator[None]:
-    """Starts a backend that needs it, and stops it however the block ends."""
+async def _running(store: Store, backend: Any, who: str) -> AsyncIterator[None]:
+    """Starts a backend that needs it, and stops it however the block ends.
+
+    Of several failures the first is raised: a `stop` that fails because `start` did explains
+    nothing.
+    """
+    if hasattr(backend, "log_folder"):
+        backend.log_folder = store.folder
     try:
         if hasattr(backend, "start"):
-            try:
+            with blamed(f"{who} cannot be started", InfrastructureError):
                 await backend.start()
-            except HarnessError:
-                raise
-            except Exception as error:
-                raise InfrastructureError(
-                    f"{who} cannot be started: {type(error).__name__}: {error}"
-                ) from error
         yield
-    finally:
-        if hasattr(backend, "stop"):
+    except BaseException:
+        with contextlib.suppress(Exception):
+            await _stop(backend, who)
+        raise
+    await _stop(backend, who)
+
+
+async def _stop(backend: Any, who: str) -> None:
+    if hasattr(backend, "stop"):
+        with blamed(f"{who} cannot be stopped", InfrastructureError):
             await backend.stop()

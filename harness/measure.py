@@ -6,19 +6,33 @@ report; here it is refused with the scorer's name.
 
 from __future__ import annotations
 
-import contextlib
+import json
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from typing import Any
 
 from harness import serial
+from harness.identity import digest
+from harness.plugins import blamed
 from harness.records import Generation, HarnessError, Metric, Score, Subject
 
+_SUBJECTS = ("cell", "generation", "group")  # what runs have scores of
+_PLACES = {"variant": 3, "arm": 4, "repeat": 6}  # of the axes in a cell's id
 _SLACK = 1e-9  # of sums of floats: a share of 1.0000000002 is 1
 
 
-def check_metrics(name: str, scorer: Any) -> None:
-    """Raises `HarnessError` for a scorer whose metrics are not declared as they must be."""
+def check_scorer(name: str, scorer: Any) -> None:
+    """Raises `HarnessError` for a scorer that could not score, before anything is asked."""
+    _check_metrics(name, scorer)
+    for method in ("requests", "score"):
+        if not callable(getattr(scorer, method, None)):
+            raise HarnessError(f"scorer '{name}' has no method '{method}'")
+    with blamed(f"scorer '{name}' has settings that are no JSON"):
+        digest(dict(getattr(scorer, "settings", {})))
+
+
+def _check_metrics(name: str, scorer: Any) -> None:
     metrics = getattr(scorer, "metrics", None)
     if not isinstance(metrics, Sequence) or not metrics:
         raise HarnessError(f"scorer '{name}' declares no metrics")
@@ -28,11 +42,25 @@ def check_metrics(name: str, scorer: Any) -> None:
             raise HarnessError(f"scorer '{name}': {metric!r:.60} is no harness.records.Metric")
         if metric.name in seen:
             raise HarnessError(f"scorer '{name}' declares the metric '{metric.name}' twice")
-        if metric.subject == "group" and metric.axis is None:
-            raise HarnessError(
-                f"scorer '{name}': the metric '{metric.name}' of a group names no axis"
-            )
+        wrong = _wrong(metric)
+        if wrong is not None:
+            raise HarnessError(f"scorer '{name}': the metric '{metric.name}' {wrong}")
         seen.add(metric.name)
+
+
+def _wrong(metric: Metric) -> str | None:
+    if metric.subject not in _SUBJECTS:
+        return f"is of a {metric.subject!r:.40}; scores are of a {', '.join(_SUBJECTS)}"
+    if metric.subject == "group" and metric.axis not in _PLACES:
+        return f"of a group names no axis; there are {', '.join(_PLACES)}"
+    if metric.subject != "group" and metric.axis is not None:
+        return f"of a {metric.subject} names an axis, which groups alone have"
+    ends: Any = metric.range
+    if not isinstance(ends, tuple) or len(ends) != 2:
+        return f"has the range {ends!r:.40}, not (lowest, highest)"
+    if None not in ends and ends[0] > ends[1]:
+        return f"has the range {ends!r:.40}, whose lowest is above its highest"
+    return None
 
 
 def measure(
@@ -40,11 +68,11 @@ def measure(
 ) -> list[Score]:
     """A scorer's scores of one subject, of the metrics that speak of its kind (and axis)."""
     known = {metric.name: metric for metric in scorer.metrics}
-    with blamed(name, subject):
+    with blamed_scorer(name, subject):
         given = scorer.score(subject, list(generations))
     if not isinstance(given, Sequence) or not all(isinstance(one, Score) for one in given):
         raise HarnessError(f"scorer '{name}' gave {given!r:.60} of {subject.id}, no list of scores")
-    found = []
+    found: list[Score] = []
     for one in given:
         metric = known.get(one.metric)
         if metric is None:
@@ -54,31 +82,23 @@ def measure(
         if metric.subject != subject.kind or (metric.axis and not varies(subject, metric.axis)):
             continue
         where = f"scorer '{name}', metric '{metric.name}' of {subject.id}"
+        if any(before.metric == one.metric for before in found):
+            raise HarnessError(f"{where}: a second score")
         value = _number(one.value, metric, where)
         found.append(Score(one.metric, value, _plain(one.detail, where)))
     return found
 
 
-@contextlib.contextmanager
-def blamed(name: str, subject: Subject | None = None) -> Iterator[None]:
+def blamed_scorer(name: str, subject: Subject | None = None) -> AbstractContextManager[None]:
     """Names the scorer, and what it was looking at, where it fails."""
-    try:
-        yield
-    except HarnessError:
-        raise
-    except Exception as error:
-        where = f" on {subject.id}" if subject is not None else ""
-        raise HarnessError(
-            f"scorer '{name}' failed{where}: {type(error).__name__}: {error} "
-            "(HARNESS_DEBUG=1 shows where)"
-        ) from error
+    where = f" on {subject.id}" if subject is not None else ""
+    return blamed(f"scorer '{name}' failed{where}")
 
 
 def group_id(cell: Any, axis: str) -> str:
     """A cell's id with `*` in place of the field along which a group varies."""
     parts = cell.id.split("/")
-    place = {"variant": 3, "arm": 4, "repeat": 6}[axis]
-    parts[place] = "*"
+    parts[_PLACES[axis]] = "*"
     return "/".join(parts)
 
 
@@ -109,8 +129,16 @@ def _number(value: Any, metric: Metric, where: str) -> float | None:
 
 
 def _plain(detail: Any, where: str) -> Any:
+    if detail is not None and not isinstance(detail, Mapping):
+        raise HarnessError(f"{where}: its detail is {detail!r:.60}, no mapping")
     try:
-        serial.dumps(detail)
+        text = serial.dumps(detail)
+        if "NaN" in text or "Infinity" in text:  # numbers, or words in a text
+            json.loads(text, parse_constant=_no_json)
     except (TypeError, ValueError) as error:
         raise HarnessError(f"{where}: its detail is no JSON ({error})") from error
     return detail
+
+
+def _no_json(constant: str) -> None:
+    raise ValueError(f"{constant} is no number in JSON")

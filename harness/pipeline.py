@@ -19,6 +19,7 @@ from harness.inputs import Inputs, current_samples_hash, limit, prepare
 from harness.manifest import Manifest, file_hashes
 from harness.outcomes import cell_outcome
 from harness.plan import Plan, PlannedCell, make_plan
+from harness.plugins import blamed
 from harness.records import UNSCORABLE, Generation, HarnessError
 from harness.scoring import Run, make_scorers, score, version
 from harness.store import Store
@@ -103,9 +104,10 @@ def run(
     inputs = limit(prepare(suite), samples)
     progress.stage("classify", len(inputs.samples), len(inputs.samples))
     plan = make_plan(suite, inputs)
-    for scorer in make_scorers(suite.scorers, suite.folder).values():
+    for name, scorer in make_scorers(suite.scorers, suite.folder).items():
         if hasattr(scorer, "ready"):
-            scorer.ready()
+            with blamed(f"scorer '{name}' is not ready"):
+                scorer.ready()
     manifest = Manifest.of(suite, inputs, plan)
     if fresh:
         _set_aside(folder)
@@ -115,28 +117,36 @@ def run(
         for warning in manifest.warnings:
             progress.note(warning)
         asyncio.run(_generate_all(suite, plan, store, only_failed, fresh, progress))
-        return finish(store, progress)
+        return finish(store, progress, fresh=fresh)
 
 
 def finish(
-    store: Store, progress: Progress | None = None, scorers: Sequence[str] = ()
+    store: Store,
+    progress: Progress | None = None,
+    scorers: Sequence[str] = (),
+    *,
+    fresh: bool = False,
 ) -> RunResult:
     """Scores what is stored and writes the report; asks no model of the suite again.
 
     `scorers` names those to run, the suite's unless given; one that the suite does not name joins
-    the run's own, and the report shows the others as they stand.
+    the run's own, and the report shows the others as they stand. `fresh` keeps a scorer's own model
+    from taking over answers of other runs.
     """
     progress = progress or Silent()
     run = Run(store)
     run.manifest = run.manifest.with_scorers(scorers)
     folder = Path(run.manifest.folder)
     chosen = make_scorers(run.manifest.scorers, folder, scorers)
-    asyncio.run(score(run, chosen, progress.advance))
+    asyncio.run(score(run, chosen, progress.advance, fresh=fresh))
     run.manifest.save(store)
     made = make_scorers(run.manifest.scorers, folder) | chosen
     counts = Counter(answered.outcome for answered in run.answered.values())
     left = counts["not_run"] + counts["transport"] + counts["server"]
-    store.set_meta({"finished": left == 0})
+    unjudged = sum(n for name, n in store.meta()["unjudged"].items() if name in made)
+    if unjudged:
+        progress.note(f"{unjudged} subjects are unscored, because a scorer's own model failed")
+    store.set_meta({"finished": left + unjudged == 0})
     return _result(run, made)
 
 

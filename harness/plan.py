@@ -16,7 +16,7 @@ from harness import templates
 from harness.gold import gold_text
 from harness.identity import digest, draw, request_key, request_seed
 from harness.inputs import Inputs
-from harness.plugins import create
+from harness.plugins import blamed, create
 from harness.prompts import Variant
 from harness.records import (
     Arm,
@@ -154,20 +154,26 @@ def _coverage_of_gold(
 
 def _backend(suite: Suite, spec: ModelSpec, inputs: Inputs) -> Any:
     backend = create("backends", spec.backend, suite.folder, model=spec.model, **spec.options)
+    who = f"model '{spec.name}': backend '{spec.backend}'"
+    check_backend(who, backend)
+    if hasattr(backend, "bind"):
+        with blamed(f"{who} failed in bind"):
+            backend.bind(_Context(suite, inputs))
+    return backend
+
+
+def check_backend(who: str, backend: Any) -> None:
+    """Raises `HarnessError` that begins with `who` for a backend that cannot be asked."""
     capabilities = getattr(backend, "capabilities", None)
     if not isinstance(capabilities, Capabilities):
         raise HarnessError(
-            f"model '{spec.name}': backend '{spec.backend}' has no attribute 'capabilities' that "
-            "is a harness.records.Capabilities"
+            f"{who} has no attribute 'capabilities' that is a harness.records.Capabilities"
         )
-    if capabilities.concurrency < 1:
-        raise HarnessError(
-            f"model '{spec.name}': backend '{spec.backend}' allows "
-            f"{capabilities.concurrency} requests at once; 1 is the least"
-        )
-    if hasattr(backend, "bind"):
-        backend.bind(_Context(suite, inputs))
-    return backend
+    concurrency: Any = capabilities.concurrency
+    if not isinstance(concurrency, int) or concurrency < 1:
+        raise HarnessError(f"{who} allows {concurrency!r} requests at once; 1 is the least")
+    if not any(callable(getattr(backend, name, None)) for name in ("generate", "generate_batch")):
+        raise HarnessError(f"{who} has no method 'generate'")
 
 
 @dataclass(frozen=True)

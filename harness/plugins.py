@@ -8,12 +8,14 @@ Nothing is imported before it is asked for.
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import hashlib
 import importlib
 import importlib.util
 import inspect
 import sys
+from collections.abc import Iterator
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
@@ -60,10 +62,12 @@ def create(kind: str, name: str, beside: Path | None = None, **options: Any) -> 
     filled in from the environment here, so that they stand nowhere else.
     """
     part = load(kind, name, beside)
+    where = f"{kind.removesuffix('s')} '{name}'"
+    if not callable(part):
+        raise HarnessError(f"{where} is {part!r:.40}, no class or function")
     taken = inspect.signature(part).parameters
     if beside is not None and "beside" in taken:
         options.setdefault("beside", str(beside))
-    where = f"{kind.removesuffix('s')} '{name}'"
     if not any(p.kind is p.VAR_KEYWORD for p in taken.values()):
         unknown = next((option for option in options if option not in taken), None)
         if unknown is not None:
@@ -76,23 +80,37 @@ def create(kind: str, name: str, beside: Path | None = None, **options: Any) -> 
     ]  # fmt: skip
     if missing:
         raise HarnessError(f"{where} needs the field '{missing[0]}'")
-    try:
+    with blamed(f"{where} cannot be made"):
         return part(**reveal(options))
+
+
+@contextlib.contextmanager
+def blamed(what: str, kind: type[HarnessError] = HarnessError) -> Iterator[None]:
+    """Turns whatever a part raises into one sentence of this kind that begins with `what`.
+
+    A part that calls `sys.exit` has a mistake in it, and its exit code would be taken for one of
+    the harness's: it becomes a `RuntimeError`, which ends a command as an internal error.
+    """
+    try:
+        yield
     except HarnessError:
         raise
+    except SystemExit as end:
+        raise RuntimeError(f"{what}: it called sys.exit({end.code!r})") from end
     except Exception as error:
-        raise HarnessError(f"{where} cannot be made: {type(error).__name__}: {error}") from error
+        raise kind(
+            f"{what}: {type(error).__name__}: {error} (HARNESS_DEBUG=1 shows where)"
+        ) from error
 
 
 def _import(name: str, get: Any) -> Any:
-    try:
-        return get()
-    except HarnessError:
-        raise
-    except FileNotFoundError as error:
-        raise HarnessError(f"'{name}': there is no file {error.filename}") from error
-    except (ImportError, AttributeError, SyntaxError) as error:
-        raise HarnessError(f"'{name}' cannot be loaded: {error}") from error
+    with blamed(f"'{name}' cannot be loaded"):
+        try:
+            return get()
+        except FileNotFoundError as error:
+            raise HarnessError(f"'{name}': there is no file {error.filename}") from error
+        except (ImportError, AttributeError, SyntaxError) as error:
+            raise HarnessError(f"'{name}' cannot be loaded: {error}") from error
 
 
 def _module_from_file(path: Path) -> Any:

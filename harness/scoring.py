@@ -17,11 +17,11 @@ from pathlib import Path
 from typing import Any
 
 from harness.gold import Gold
-from harness.identity import digest, sha256
+from harness.identity import digest, request_key, sha256
 from harness.manifest import Manifest
-from harness.measure import blamed, check_metrics, group_id, measure
+from harness.measure import blamed_scorer, check_scorer, group_id, measure
 from harness.outcomes import cell_outcome
-from harness.plan import with_seed
+from harness.plan import check_backend, with_seed
 from harness.records import (
     UNSCORABLE,
     Cell,
@@ -40,7 +40,7 @@ from harness.suite import PartSpec
 # the stages around scoring.
 _NOT_CODE = frozenset({"harness", "harness.records", "harness.contracts", "harness.plugins"})
 
-
+# Of a judge's answers: what the next scoring asks for again.
 _ASK_AGAIN = ("transport", "server", "not_run")
 
 
@@ -165,7 +165,9 @@ def make_scorers(
     chosen = [spec.name for spec in asked] or list(known)
     made = {name: known[name].create("scorers", folder) for name in chosen}
     for name, scorer in made.items():
-        check_metrics(name, scorer)
+        check_scorer(name, scorer)
+        if getattr(scorer, "backend", None) is not None:
+            check_backend(f"scorer '{name}': its backend", scorer.backend)
     return made
 
 
@@ -177,9 +179,26 @@ def version(scorer: Any, manifest: Manifest) -> str:
             "class": type(scorer).__qualname__,
             "settings": dict(getattr(scorer, "settings", {})),
             "fingerprint": dict(getattr(scorer, "fingerprint", {})),
+            **_judge(scorer),
             "gold": manifest.gold_hash,
         }
     )[:16]
+
+
+def _judge(scorer: Any) -> dict[str, Any]:
+    """What a scorer's own model is, where it has one: another judge makes another version."""
+    backend = getattr(scorer, "backend", None)
+    if backend is None:
+        return {}
+    model = getattr(backend, "model_id", getattr(backend, "model", None))
+    return {
+        "judge": {
+            "class": type(backend).__qualname__,
+            "model": model if isinstance(model, str) else None,
+            "revision": getattr(backend, "revision", None),
+            "extras": dict(getattr(backend, "extras", {})),
+        }
+    }
 
 
 @cache
@@ -226,41 +245,58 @@ def _imports(text: str) -> Iterable[str]:
                     yield name
 
 
-async def score(run: Run, scorers: Mapping[str, Any], progress: Any = None) -> dict[str, str]:
-    """Scores everything that is not scored under the scorers' versions; returns the versions."""
-    versions = {name: version(scorer, run.manifest) for name, scorer in scorers.items()}
+async def score(
+    run: Run, scorers: Mapping[str, Any], progress: Any = None, *, fresh: bool = False
+) -> dict[str, str]:
+    """Scores everything that is not scored under the scorers' versions; returns the versions.
+
+    The store's `unjudged` counts, by scorer, the subjects left unscored because its own model did
+    not answer; scoring again asks for them again. `fresh` takes no answer from other runs.
+    """
+    versions = {}
+    for name, scorer in scorers.items():
+        with blamed_scorer(name):
+            versions[name] = version(scorer, run.manifest)
+    unjudged = {}
     for name, scorer in scorers.items():
         done = run.store.scored(name, versions[name])
         work = [s for s in _subjects(run, scorer) if (s.kind, s.id, run.made_of(s)) not in done]
         if hasattr(scorer, "prepare") and work:
-            with blamed(name):
+            with blamed_scorer(name):
                 scorer.prepare(work, [list(subject.generations) for subject in work])
-        judged = await _judged(run, name, scorer, work)
+        judged = await _judged(run, name, scorer, work, fresh)
+        failed = {
+            place
+            for place, answers in judged.items()
+            if any(answer.outcome in _ASK_AGAIN for answer in answers)
+        }
+        unjudged[name] = len(failed)
         for start in range(0, len(work), 500):
             rows: list[StoredScore] = []
             for subject in work[start : start + 500]:
-                answers = judged.get((subject.kind, subject.id), [])
-                if any(answer.outcome in _ASK_AGAIN for answer in answers):
+                place = (subject.kind, subject.id)
+                if place in failed:
                     continue
-                found = measure(name, scorer, subject, [*subject.generations, *answers])
+                given = [*subject.generations, *judged.get(place, [])]
                 rows.extend(
                     StoredScore(
                         subject.kind, subject.id, one.metric, name, versions[name], one.value,
                         one.detail, run.made_of(subject),
                     )
-                    for one in found
+                    for one in measure(name, scorer, subject, given)
                 )  # fmt: skip
             with run.store.transaction():
                 run.store.put_scores(rows)
             if progress is not None:
                 progress(name, min(start + 500, len(work)), len(work))
-    run.store.set_meta({"versions_scored": versions | _kept(run, versions)})
+    before = run.store.meta()
+    run.store.set_meta(
+        {
+            "versions_scored": before.get("versions_scored", {}) | versions,
+            "unjudged": before.get("unjudged", {}) | unjudged,
+        }
+    )
     return versions
-
-
-def _kept(run: Run, versions: Mapping[str, str]) -> dict[str, str]:
-    before: dict[str, str] = run.store.meta().get("versions_scored", {})
-    return {name: v for name, v in before.items() if name not in versions}
 
 
 def _subjects(run: Run, scorer: Any) -> list[Subject]:
@@ -281,32 +317,45 @@ def _subjects(run: Run, scorer: Any) -> list[Subject]:
 
 
 async def _judged(
-    run: Run, name: str, scorer: Any, work: Sequence[Subject]
+    run: Run, name: str, scorer: Any, work: Sequence[Subject], fresh: bool
 ) -> dict[tuple[str, str], list[Generation]]:
     """What a scorer's own model answered to what the scorer asks about each subject.
 
-    All is asked in one go, so that it is under way together. A subject of which an answer failed
-    is left unscored, and the same command asks again.
+    All is asked in one go, so that it is under way together.
     """
     asked: dict[tuple[str, str], list[Request]] = {}
     for subject in work:
-        with blamed(name, subject):
-            wanted = list(scorer.requests(subject))
+        with blamed_scorer(name, subject):
+            wanted = _requests(run, name, scorer, subject)
         if wanted:
             asked[subject.kind, subject.id] = wanted
     if not asked:
         return {}
+    from harness.generate import ask
+
+    requests = [request for wanted in asked.values() for request in wanted]
+    who = f"scorer '{name}'"
+    answers = iter(await ask(run.store, scorer.backend, requests, who, fresh=fresh))
+    return {place: [next(answers) for _ in wanted] for place, wanted in asked.items()}
+
+
+def _requests(run: Run, name: str, scorer: Any, subject: Subject) -> list[Request]:
+    """What a scorer asks about a subject, seeded as a model's requests are.
+
+    Raises where the scorer has no model to ask, and where it asks what is no request.
+    """
+    wanted = list(scorer.requests(subject))
+    if not wanted:
+        return []
     backend = getattr(scorer, "backend", None)
     if backend is None:
         raise HarnessError(f"scorer '{name}' asks a model, but has no attribute 'backend' to ask")
-    from harness.generate import ask
-
-    requests = [
-        with_seed(request, run.manifest.seed)
-        if backend.capabilities.seed and request.sampling.seed is None
-        else request
-        for wanted in asked.values()
-        for request in wanted
-    ]
-    answers = iter(await ask(run.store, backend, requests, f"scorer '{name}'"))
-    return {place: [next(answers) for _ in wanted] for place, wanted in asked.items()}
+    for i, request in enumerate(wanted):
+        if not isinstance(request, Request):
+            raise HarnessError(
+                f"scorer '{name}' asks {request!r:.60} of {subject.id}, no harness.records.Request"
+            )
+        if backend.capabilities.seed and request.sampling.seed is None:
+            wanted[i] = with_seed(request, run.manifest.seed)
+        request_key(wanted[i])  # raises for what no key can be made of
+    return wanted

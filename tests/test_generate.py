@@ -49,7 +49,7 @@ BATCHES = """
         return [requests]
 
     def generate_batch(self, requests):
-        return [Generation("Well.")]
+        ANSWERS
 """
 
 
@@ -62,11 +62,15 @@ def odd(folder: Path, body: str, more: str = "") -> Path:
 @pytest.mark.parametrize(
     ("body", "said"),
     [
-        ("return 'It is so.'", "TypeError: the backend returned str, not a Generation"),
-        ("pass", "TypeError: the backend returned NoneType, not a Generation"),
-        ("return Generation(None)", "a Generation of text None"),
-        ("return Generation('x', outcome='weird')", "outcome 'weird'"),
-        ("sys.exit(3)", "SystemExit: 3"),
+        ("return 'It is so.'", "backend 'Odd' returned str, not a Generation"),
+        ("pass", "backend 'Odd' returned NoneType, not a Generation"),
+        ("return Generation(None)", "returned a Generation whose text is NoneType, not str"),
+        ("return Generation('x', outcome='weird')", "a Generation with the outcome 'weird'"),
+        ("return Generation('x', outcome='not_run')", "with the outcome 'not_run'"),
+        ("return Generation('x', prompt_tokens='3')", "that counts ('3', None) tokens"),
+        ("return Generation('x', logprobs=(sys,))", "that cannot be stored (Object of type module"),
+        ("1 / 0", "backend 'Odd' failed: ZeroDivisionError: division by zero"),
+        ("sys.exit(3)", "backend 'Odd' failed: SystemExit: 3"),
     ],
 )
 def test_what_is_no_answer_costs_the_cell_and_not_the_run(
@@ -79,11 +83,63 @@ def test_what_is_no_answer_costs_the_cell_and_not_the_run(
     assert all(said in error for error in table["error"])
 
 
-def test_a_batch_with_too_few_answers_is_not_taken_for_an_answer(tmp_path: Path) -> None:
-    harness.run(odd(tmp_path, "pass", BATCHES), out=tmp_path / "run", samples=1)
+@pytest.mark.parametrize(
+    ("answers", "said"),
+    [
+        ("return [Generation('Well.')]", "backend 'Odd' gave 1 answers to a batch of"),
+        ("return None", "backend 'Odd' failed: TypeError: 'NoneType'"),
+        ("sys.exit(3)", "backend 'Odd' failed: SystemExit: 3"),
+    ],
+)
+def test_a_batch_that_is_not_answered_is_not_taken_for_an_answer(
+    tmp_path: Path, answers: str, said: str
+) -> None:
+    more = BATCHES.replace("ANSWERS", answers)
+    harness.run(odd(tmp_path, "pass", more), out=tmp_path / "run", samples=1)
     with Store.read(tmp_path / "run") as store:
         table = cells_table(store).query("model == 'odd'")
-    assert all("the backend gave 1 answers to" in error for error in table["error"])
+    assert set(table["outcome"]) == {"server"}
+    assert all(said in error for error in table["error"])
+
+
+def test_one_wrong_answer_of_a_batch_costs_its_own_cells_alone(tmp_path: Path) -> None:
+    answers = "return [None, *(Generation('Well.') for _ in requests[1:])]"
+    more = BATCHES.replace("ANSWERS", answers)
+    harness.run(odd(tmp_path, "pass", more), out=tmp_path / "run", samples=1)
+    with Store.read(tmp_path / "run") as store:
+        table = cells_table(store).query("model == 'odd' and variant != 'pressure'")
+    assert table.query("outcome == 'server'")["request"].nunique() == 1
+    assert set(table.query("outcome != 'server'")["text"]) == {"Well."}
+
+
+def test_batches_that_cannot_be_made_are_one_sentence(tmp_path: Path) -> None:
+    more = BATCHES.replace("return [requests]", "1 / 0")
+    with pytest.raises(HarnessError, match="backend 'Odd' cannot make batches: ZeroDivisionError"):
+        harness.run(odd(tmp_path, "pass", more), out=tmp_path / "run", samples=1)
+
+
+STARTED = """
+    async def start(self):
+        self.note("start")
+
+    async def stop(self):
+        self.note("stop")
+
+    def note(self, what):
+        with open(__file__ + ".log", "a") as file:
+            file.write(what + "\\n")
+"""
+
+
+def test_a_model_is_started_once_and_only_where_something_is_left_to_ask(tmp_path: Path) -> None:
+    path = odd(tmp_path, "return Generation('It is so.')", STARTED)
+    harness.run(path, out=tmp_path / "run")
+    log = tmp_path / "odd.py.log"
+    assert log.read_text().split() == ["start", "stop"]
+    with Store.write(tmp_path / "run") as store:
+        store.set_meta({"finished": False})  # as if it was ended before it had scored
+    harness.run(path, out=tmp_path / "run")
+    assert log.read_text().split() == ["start", "stop"]
 
 
 @pytest.mark.parametrize(
@@ -96,8 +152,38 @@ def test_a_batch_with_too_few_answers_is_not_taken_for_an_answer(tmp_path: Path)
         ),
         (
             ("Capabilities()", "Capabilities(concurrency=0)"),
-            "allows 0 requests at once",
+            "model 'odd': .* allows 0 requests at once",
             HarnessError,
+        ),
+        (
+            ("Capabilities()", "Capabilities(concurrency='8')"),
+            "model 'odd': .* allows '8' requests at once",
+            HarnessError,
+        ),
+        (
+            ("async def generate", "async def answer"),
+            "model 'odd': .* has no method 'generate'",
+            HarnessError,
+        ),
+        (
+            ("async def gen", "def bind(self, context):\n        1 / 0\n\n    async def gen"),
+            "model 'odd': .* failed in bind: ZeroDivisionError",
+            HarnessError,
+        ),
+        (
+            ("async def gen", "async def health(self):\n        1 / 0\n\n    async def gen"),
+            "model 'odd' cannot be reached: ZeroDivisionError",
+            InfrastructureError,
+        ),
+        (
+            ("async def gen", "async def stop(self):\n        1 / 0\n\n    async def gen"),
+            "model 'odd' cannot be stopped: ZeroDivisionError",
+            InfrastructureError,
+        ),
+        (
+            ("async def gen", "async def start(self):\n        sys.exit(3)\n\n    async def gen"),
+            r"model 'odd' cannot be started: it called sys.exit\(3\)",
+            RuntimeError,
         ),
         (
             (
@@ -117,3 +203,23 @@ def test_a_backend_that_cannot_be_asked_is_named(
     (tmp_path / "odd.py").write_text(code.replace(*change))
     with pytest.raises(kind, match=said):
         harness.run(path, out=tmp_path / "run", samples=1)
+
+
+def test_why_a_model_did_not_start_is_not_hidden_by_a_stop_that_fails_too(tmp_path: Path) -> None:
+    more = (
+        "\n    async def start(self):\n        raise OSError('no GPU')\n"
+        "\n    async def stop(self):\n        self.process.kill()\n"
+    )
+    path = odd(tmp_path, "pass", more)
+    with pytest.raises(InfrastructureError, match="model 'odd' cannot be started: OSError: no GPU"):
+        harness.run(path, out=tmp_path / "run", samples=1)
+
+
+def test_what_was_answered_before_a_model_could_not_be_stopped_is_kept(tmp_path: Path) -> None:
+    more = "\n    async def stop(self):\n        1 / 0\n"
+    path = odd(tmp_path, "return Generation('It is so.')", more)
+    with pytest.raises(InfrastructureError, match="cannot be stopped"):
+        harness.run(path, out=tmp_path / "run", samples=1)
+    harness.run(path, out=tmp_path / "run", samples=1)  # nothing is left to ask
+    with Store.read(tmp_path / "run") as store:
+        assert set(cells_table(store)["text"]) >= {"It is so."}

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from harness.measure import check_metrics, measure
+from harness.measure import check_scorer, measure
 from harness.records import Cell, HarnessError, Metric, Score, Subject
 
 CELL = Cell("m", "s", "f", "base", "gold", "causes", 1)
@@ -21,6 +21,9 @@ class Given:
 
     def __init__(self, given: Any) -> None:
         self.given = given
+
+    def requests(self, subject: Subject) -> Any:
+        return ()
 
     def score(self, subject: Subject, generations: Any) -> Any:
         if isinstance(self.given, Exception):
@@ -47,6 +50,9 @@ def test_numbers_of_all_kinds_become_plain_ones(value: Any, stored: float | None
         ([Score("share", 1.5)], "1.5 is more than 1, the highest there is"),
         ([Score("words", -1)], "-1 is less than 0, the lowest there is"),
         ([Score("share", 0.5, {"x": object()})], "its detail is no JSON"),
+        ([Score("share", 0.5, {"x": float("nan")})], "its detail is no JSON (NaN is no number"),
+        ([Score("share", 0.5, [1])], "its detail is [1], no mapping"),  # type: ignore[arg-type]
+        ([Score("share", 0.5), Score("share", 0.6)], "a second score"),
         ([Score("other", 0.5)], "a score for 'other', which it does not declare"),
         (None, "gave None of m/s/f/base/gold/causes/1, no list of scores"),
         ([0.5], "no list of scores"),
@@ -66,10 +72,46 @@ def test_what_is_no_score_is_refused_with_the_scorers_name(given: Any, said: str
         (("share",), "is no harness.records.Metric"),
         ((Metric("a"), Metric("a")), "declares the metric 'a' twice"),
         ((Metric("a", subject="group"),), "the metric 'a' of a group names no axis"),
+        ((Metric("a", axis="arm"),), "the metric 'a' of a cell names an axis"),
+        ((Metric("a", subject="prediction"),), "is of a 'prediction'; scores are of a cell, gen"),
+        ((Metric("a", range=(1.0, 0.0)),), "whose lowest is above its highest"),
+        ((Metric("a", range=None),), "has the range None"),  # type: ignore[arg-type]
     ],
 )
 def test_metrics_that_are_not_declared_as_they_must_be_are_refused(metrics: Any, said: str) -> None:
     scorer = Given([])
     scorer.metrics = metrics
     with pytest.raises(HarnessError, match=said):
-        check_metrics("mine", scorer)
+        check_scorer("mine", scorer)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"score": None}, "has no method 'score'"),
+        ({"requests": None}, "has no method 'requests'"),
+        ({"settings": {"words": {"a", "b"}}}, "has settings that are no JSON"),
+    ],
+)
+def test_a_scorer_that_could_not_score_is_refused(change: Any, said: str) -> None:
+    scorer = Given([])
+    check_scorer("mine", scorer)
+    for name, value in change.items():
+        setattr(scorer, name, value)
+    with pytest.raises(HarnessError, match=f"scorer 'mine' {said}"):
+        check_scorer("mine", scorer)
+
+
+def test_a_word_in_a_detail_is_not_taken_for_a_number() -> None:
+    detail = {"claim": "Infinity is not NaN."}
+    (score,) = measure("mine", Given([Score("share", 0.5, detail)]), SUBJECT, ())
+    assert score.detail == detail
+
+
+def test_a_scorer_that_exits_is_named_and_exits_nothing() -> None:
+    class Exits(Given):
+        def score(self, subject: Subject, generations: Any) -> Any:
+            raise SystemExit(3)
+
+    with pytest.raises(RuntimeError, match=r"scorer 'mine' failed on .*: it called sys.exit\(3\)"):
+        measure("mine", Exits([]), SUBJECT, ())

@@ -307,7 +307,7 @@ def test_a_backend_that_raises_costs_its_cells_and_not_the_run(tmp_path: Path) -
     harness.run(path, out=tmp_path / "run", samples=1)
     table = cells(tmp_path / "run").query("model == 'm'")
     assert set(table["outcome"]) == {"server"}
-    assert set(table["error"]) == {"KeyError: 'x'"}
+    assert set(table["error"]) == {"backend 'Counting' failed: KeyError: 'x'"}
 
 
 MEETING = '''

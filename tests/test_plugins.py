@@ -12,6 +12,7 @@ import pytest
 from small_suite import PARROT, changed, write
 
 from harness import plugins
+from harness.cli import main
 from harness.contracts import Backend, Classifier, Scorer, Source
 from harness.records import HarnessError
 
@@ -92,6 +93,59 @@ def test_an_error_inside_a_constructor_is_not_mistaken_for_a_wrong_option(tmp_pa
         plugins.create("backends", "./broken.py:Broken", tmp_path, model="m", colour=1)
     with pytest.raises(HarnessError, match=r"broken\.py:Broken' cannot be made: TypeError"):
         plugins.create("backends", "./broken.py:Broken", tmp_path, model="m")
+
+
+@pytest.mark.parametrize(
+    ("code", "said"),
+    [
+        ("1 / 0", r"'\./part\.py:Part' cannot be loaded: ZeroDivisionError"),
+        ("Part = 3", r"backend '\./part\.py:Part' is 3, no class or function"),
+    ],
+)
+def test_a_file_that_is_no_part_is_one_sentence(tmp_path: Path, code: str, said: str) -> None:
+    (tmp_path / "part.py").write_text(code)
+    with pytest.raises(HarnessError, match=said):
+        plugins.create("backends", "./part.py:Part", tmp_path, model="m")
+
+
+@pytest.mark.parametrize(
+    ("place", "said"),
+    [
+        ("module", "'./part.py:Part' cannot be loaded"),
+        ("__init__", "backend './part.py:Part' cannot be made"),
+        ("start", "model 'm' cannot be started"),
+    ],
+)
+def test_a_part_that_exits_does_not_choose_the_exit_code(
+    tmp_path: Path, place: str, said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code = "import sys\nfrom harness.records import Capabilities\n\nclass Part:\n"
+    code += "    capabilities = Capabilities()\n    async def generate(self, request): ...\n"
+    for name in ("def __init__(self, model)", "async def start(self)"):
+        code += f"    {name}: {'sys.exit(3)' if place in name else '...'}\n"
+    code += "sys.exit(3)\n" if place == "module" else ""
+    models = [{"name": "m", "backend": "./part.py:Part"}]
+    path = write(tmp_path, changed(models=models, scorers=["label"]), **{"part.py": code})
+    assert main(["run", str(path), "--out", str(tmp_path / "run")]) == 1
+    error = capsys.readouterr().err
+    assert f"{said}: it called sys.exit(3)" in error
+    assert "Traceback" not in error
+
+
+def test_the_place_of_a_mistake_is_shown_to_whoever_debugs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code = PARROT.read_text().replace('[Score("words",', '[1 / 0, Score("words",')
+    path = write(tmp_path, changed(scorers=["./parrot.py:WordCount"]), **{"parrot.py": code})
+    command = ["run", str(path), "--out", str(tmp_path / "run")]
+    assert main(command) == 2
+    said = capsys.readouterr().err
+    assert "harness: scorer 'WordCount' failed on " in said
+    assert "ZeroDivisionError: division by zero (HARNESS_DEBUG=1 shows where)" in said
+    monkeypatch.setenv("HARNESS_DEBUG", "1")
+    with pytest.raises(HarnessError) as error:
+        main(command)
+    assert isinstance(error.value.__cause__, ZeroDivisionError)
 
 
 def test_a_file_of_ones_own_is_loaded_anew_when_it_changes(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 
 COMMANDS = {
     "run": "run a suite to its report, or continue it",
-    "score": "score a run's stored generations again, asking no model",
+    "score": "score a run's stored generations again, asking none of its models",
     "report": "write a run's HTML report again",
     "show": "show one cell of a run: prompt, answer, gold, scores",
     "export": "write a run's cells and scores as tables",

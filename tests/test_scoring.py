@@ -1,0 +1,286 @@
+"""A scorer that asks a model itself: what it may quote, what it is answered, what is kept."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from small_suite import changed, write
+
+import harness
+from harness.export import cells_table
+from harness.generate import ask
+from harness.identity import request_key
+from harness.manifest import Manifest
+from harness.pipeline import finish
+from harness.records import HarnessError, InfrastructureError, Message, Request
+from harness.scoring import Run, make_scorers, score, version
+from harness.store import Store
+from harness.suite import PartSpec
+
+JUDGE = '''
+import asyncio, json, pathlib
+from harness.records import *
+
+FOLDER = pathlib.Path(__file__).parent
+
+class Model:
+    """Says yes; "down" beside it names the word in a question that it fails on."""
+
+    capabilities = Capabilities(seed=True, concurrency=4)
+    under_way = 0
+
+    def __init__(self, model="small", trouble=None):
+        self.model = model
+        self.trouble = trouble
+
+    async def health(self):
+        return self.trouble
+
+    async def start(self):
+        self.note("start", None)
+
+    async def stop(self):
+        self.note("stop", None)
+
+    def note(self, what, seed):
+        with open(FOLDER / "log", "a") as file:
+            file.write(json.dumps([what, seed, self.under_way]) + "\\n")
+
+    async def generate(self, request):
+        question = request.messages[0].text
+        self.under_way += 1
+        self.note(question, request.sampling.seed)
+        await asyncio.sleep(0)
+        self.under_way -= 1
+        down = FOLDER / "down"
+        if down.exists() and down.read_text() in question:
+            return Generation(outcome="server", error="HTTP 500")
+        return Generation("yes")
+
+class Judge:
+    """Asks about each of its subject's answers; its score's detail is all it was given."""
+
+    metrics = (METRIC,)
+
+    def __init__(self, model="small", trouble=None):
+        self.backend = Model(model, trouble)
+
+    def requests(self, subject):
+        return [
+            Request("judge", "m", (Message.of("user", "Is this right? " + g.text),))
+            for g in subject.generations
+        ]
+
+    def score(self, subject, generations):
+        own = len(subject.generations)
+        verdicts = [g.text for g in generations[own:]]
+        detail = {
+            "own": [g.text for g in generations[:own]], "quoted": [
+                r.messages[0].text.removeprefix("Is this right? ") for r in self.requests(subject)
+            ], "verdicts": verdicts, "cells": [c.id for c in subject.cells],
+        }
+        return [Score("right", verdicts.count("yes") / own, detail)]
+'''
+
+
+def judged(folder: Path, metric: str = "Metric('right')", **fields: Any) -> Path:
+    """A suite of one model, scored by the judge alone."""
+    suite = changed(
+        scorers=[{"kind": "./judge.py:Judge", **fields}], controls="none", arms=["predicted"]
+    )
+    return write(folder, suite, **{"judge.py": JUDGE.replace("METRIC", metric)})
+
+
+def log(folder: Path) -> list[list[Any]]:
+    path = folder / "log"
+    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+
+def questions(folder: Path) -> list[str]:
+    return [what for what, *_ in log(folder) if what not in ("start", "stop")]
+
+
+def scores(folder: Path) -> list[Any]:
+    with Store.read(folder) as store:
+        return list(store.scores())
+
+
+@pytest.mark.parametrize(
+    "metric",
+    [
+        "Metric('right')",
+        "Metric('right', subject='generation')",
+        "Metric('right', subject='group', axis='variant')",
+    ],
+)
+def test_a_judge_quotes_its_subjects_own_answers_in_the_order_of_its_cells(
+    tmp_path: Path, metric: str
+) -> None:
+    harness.run(judged(tmp_path, metric), out=tmp_path / "run", samples=1)
+    with Store.read(tmp_path / "run") as store:
+        texts = cells_table(store).set_index("cell")["text"]
+    found = scores(tmp_path / "run")
+    assert found
+    for one in found:
+        assert one.detail["own"] == one.detail["quoted"]
+        assert one.detail["own"] == [texts[cell] for cell in one.detail["cells"]]
+        assert one.detail["verdicts"] == ["yes"] * len(one.detail["own"])
+    assert (max(len(one.detail["own"]) for one in found) > 1) == ("group" in metric)
+
+
+def test_a_judge_is_started_once_and_asked_of_all_subjects_together(tmp_path: Path) -> None:
+    harness.run(judged(tmp_path), out=tmp_path / "run")
+    entries = log(tmp_path)
+    assert [entries[0][0], entries[-1][0]] == ["start", "stop"]
+    asked = questions(tmp_path)
+    assert len(asked) == len(entries) - 2
+    assert len(asked) == len(set(asked)) < len(scores(tmp_path / "run"))
+    assert max(under_way for _, _, under_way in entries) == 4  # as many as the backend allows
+
+
+def test_a_judges_requests_are_seeded_unless_they_have_a_seed(tmp_path: Path) -> None:
+    harness.run(judged(tmp_path), out=tmp_path / "run", samples=1)
+    seeds = [seed for what, seed, _ in log(tmp_path) if what not in ("start", "stop")]
+    assert len(set(seeds)) == len(seeds) > 1
+    assert None not in seeds
+    own = tmp_path / "own"
+    path = judged(own)
+    code = (own / "judge.py").read_text()
+    (own / "judge.py").write_text(code.replace("g.text),)", "g.text),), sampling=Sampling(seed=5)"))
+    harness.run(path, out=own / "run", samples=1)
+    assert {seed for what, seed, _ in log(own) if what not in ("start", "stop")} == {5}
+
+
+def test_what_a_judge_did_not_answer_is_counted_and_asked_again_alone(tmp_path: Path) -> None:
+    path = judged(tmp_path)
+    (tmp_path / "down").write_text("indigestion")
+    harness.run(path, out=tmp_path / "run")
+    first = questions(tmp_path)
+    failed = {question for question in first if "indigestion" in question}
+    assert failed < set(first)
+    with Store.read(tmp_path / "run") as store:
+        table = cells_table(store)
+        left = store.meta()["unjudged"]
+    assert left == {"Judge": int(table["text"].str.contains("indigestion").sum())}
+    assert len(scores(tmp_path / "run")) == len(table) - left["Judge"]
+    (tmp_path / "down").unlink()
+    with Store.write(tmp_path / "run") as store:
+        finish(store)
+        assert store.meta()["unjudged"] == {"Judge": 0}
+    assert set(questions(tmp_path)[len(first) :]) == failed
+    assert len(scores(tmp_path / "run")) == len(table)
+    with Store.write(tmp_path / "run") as store:
+        finish(store)
+    assert len(questions(tmp_path)) == len(first) + len(failed)
+
+
+def test_a_judges_answers_are_taken_over_from_other_runs_unless_fresh(tmp_path: Path) -> None:
+    path = judged(tmp_path)
+    harness.run(path, out=tmp_path / "runs" / "a", samples=1)
+    count = len(questions(tmp_path))
+    harness.run(path, out=tmp_path / "runs" / "b", samples=1)
+    assert len(questions(tmp_path)) == count
+    assert len(scores(tmp_path / "runs" / "b")) == len(scores(tmp_path / "runs" / "a"))
+    backend = make_scorers([PartSpec("./judge.py:Judge")], tmp_path)["Judge"].backend
+    request = Request("judge", "m", (Message.of("user", "Is it so?"),))
+    for name, fresh in (("c", False), ("d", False), ("e", True)):
+        with Store.write(tmp_path / "runs" / name) as store:
+            (answer,) = asyncio.run(ask(store, backend, [request], "scorer 'j'", fresh=fresh))
+            assert answer.text == "yes"
+            assert store.answered() == {request_key(request)}
+    assert questions(tmp_path)[count:] == ["Is it so?"] * 2
+
+
+def test_scoring_afresh_asks_a_judge_although_another_run_was_answered(tmp_path: Path) -> None:
+    path = judged(tmp_path)
+    harness.run(path, out=tmp_path / "runs" / "a", samples=1)
+    count = len(questions(tmp_path))
+    with Store.write(tmp_path / "runs" / "a") as old, Store.write(tmp_path / "runs" / "b") as new:
+        run = Run(old)
+        run.store = new
+        scorers = make_scorers(run.manifest.scorers, tmp_path)
+        asyncio.run(score(run, scorers, fresh=True))
+    assert len(questions(tmp_path)) == 2 * count
+
+
+def test_another_judge_is_another_version(tmp_path: Path) -> None:
+    harness.run(judged(tmp_path), out=tmp_path / "run", samples=1)
+    with Store.read(tmp_path / "run") as store:
+        manifest = Manifest.load(store)
+    made = [
+        make_scorers([PartSpec("./judge.py:Judge", {"model": model})], tmp_path)["Judge"]
+        for model in ("small", "small", "large")
+    ]
+    first, same, other = (version(scorer, manifest) for scorer in made)
+    assert first == same != other
+
+
+def test_a_judge_that_cannot_be_reached_is_said_before_it_is_asked(tmp_path: Path) -> None:
+    path = judged(tmp_path, trouble="nobody is at home")
+    with pytest.raises(InfrastructureError, match="scorer 'Judge': nobody is at home"):
+        harness.run(path, out=tmp_path / "run", samples=1)
+    assert log(tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (("self.backend =", "backend ="), "asks a model, but has no attribute 'backend'"),
+        (("Capabilities(seed=True, concurrency=4)", "None"), "backend has no attribute 'capabil"),
+        (("concurrency=4", "concurrency=0"), "its backend allows 0 requests at once"),
+        (('"Is this right? " + g', "1 + g"), "failed on .*TypeError: unsupported operand"),
+        (("return [\n            R", "return [\n            g or R"), "asks Generation"),
+    ],
+)
+def test_a_judge_that_cannot_ask_is_one_sentence(
+    tmp_path: Path, change: tuple[str, str], said: str
+) -> None:
+    path = judged(tmp_path)
+    code = (tmp_path / "judge.py").read_text()
+    assert change[0] in code
+    (tmp_path / "judge.py").write_text(code.replace(*change))
+    with pytest.raises(HarnessError, match=f"scorer 'Judge'.* {said}"):
+        harness.run(path, out=tmp_path / "run", samples=1)
+
+
+@pytest.mark.parametrize("seed", [True, False])
+def test_a_request_of_which_no_key_can_be_made_is_one_sentence(tmp_path: Path, seed: bool) -> None:
+    path = judged(tmp_path)
+    code = (tmp_path / "judge.py").read_text().replace("seed=True", f"seed={seed}")
+    message = '(Message.of("user", "Is this right? " + g.text),)'
+    assert message in code
+    (tmp_path / "judge.py").write_text(code.replace(message, "[g]"))
+    with pytest.raises(HarnessError, match="scorer 'Judge' failed on .*unhashable"):
+        harness.run(path, out=tmp_path / "run", samples=1)
+
+
+def test_a_scorer_that_cannot_score_is_refused_before_anything_is_asked(tmp_path: Path) -> None:
+    path = judged(tmp_path, "Metric('right'), Metric('right')")
+    with pytest.raises(HarnessError, match="scorer 'Judge' declares the metric 'right' twice"):
+        harness.run(path, out=tmp_path / "run", samples=1)
+    assert not (tmp_path / "run").exists()
+
+
+def test_the_same_run_asks_a_judge_again_that_failed(tmp_path: Path) -> None:
+    path = judged(tmp_path)
+    (tmp_path / "down").write_text("indigestion")
+    harness.run(path, out=tmp_path / "run")
+    first = questions(tmp_path)
+    (tmp_path / "down").unlink()
+    harness.run(path, out=tmp_path / "run")
+    again = questions(tmp_path)[len(first) :]
+    assert set(again) == {question for question in first if "indigestion" in question}
+    harness.run(path, out=tmp_path / "run")
+    assert questions(tmp_path) == [*first, *again]
+
+
+def test_a_fresh_run_asks_its_judge_again(tmp_path: Path) -> None:
+    path = judged(tmp_path)
+    harness.run(path, out=tmp_path / "runs" / "a", samples=1)
+    count = len(questions(tmp_path))
+    harness.run(path, out=tmp_path / "runs" / "b", samples=1, fresh=True)
+    assert len(questions(tmp_path)) == 2 * count
