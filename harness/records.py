@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import quote, unquote
@@ -191,8 +192,7 @@ class Cell:
     @property
     def id(self) -> str:
         """`model/sample/family/variant/arm/aspect/repeat`, each part percent-encoded."""
-        parts = (self.model, self.sample, self.family, self.variant, self.arm, self.aspect)
-        return "/".join([*(quote(part, safe=" :;,.+=@()") for part in parts), str(self.repeat)])
+        return _cell_id(self)
 
     @classmethod
     def parse(cls, cell_id: str) -> Cell:
@@ -204,6 +204,12 @@ class Cell:
             )
         model, sample, family, variant, arm, aspect = (unquote(part) for part in parts[:6])
         return cls(model, sample, family, variant, arm, aspect, int(parts[6]))
+
+
+@lru_cache(maxsize=1 << 18)  # a run asks for each of its cells' ids dozens of times
+def _cell_id(cell: Cell) -> str:
+    parts = (cell.model, cell.sample, cell.family, cell.variant, cell.arm, cell.aspect)
+    return "/".join([*(quote(part, safe=" :;,.+=@()") for part in parts), str(cell.repeat)])
 
 
 @dataclass(frozen=True)

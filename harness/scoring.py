@@ -260,7 +260,9 @@ async def score(
     unjudged = {}
     for name, scorer in scorers.items():
         done = run.store.scored(name, versions[name])
-        work = [s for s in _subjects(run, scorer) if (s.kind, s.id, run.made_of(s)) not in done]
+        subjects = _subjects(run, scorer)
+        made_of = {(s.kind, s.id): run.made_of(s) for s in subjects}
+        work = [s for s in subjects if (s.kind, s.id, made_of[s.kind, s.id]) not in done]
         if hasattr(scorer, "prepare") and work:
             with blamed_scorer(name):
                 scorer.prepare(work, [list(subject.generations) for subject in work])
@@ -281,7 +283,7 @@ async def score(
                 rows.extend(
                     StoredScore(
                         subject.kind, subject.id, one.metric, name, versions[name], one.value,
-                        one.detail, run.made_of(subject),
+                        one.detail, made_of[place],
                     )
                     for one in measure(name, scorer, subject, given)
                 )  # fmt: skip

@@ -31,6 +31,7 @@ BUILTIN_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9
 # differs, where batches of any shape differ in half of all vectors (by 1e-7).
 _TOKENS = 256  # of a batch, padding included; larger ones are no faster on a core
 _STEP = 8  # lengths are rounded up to a multiple of this
+_held: dict[str, dict[str, Vectors]] = {}  # of each model, for as long as the process lives
 
 
 class Embedder:
@@ -39,13 +40,15 @@ class Embedder:
     `model` is `builtin`, or what `sentence_transformers.SentenceTransformer` takes: a folder or a
     name on the hub (then downloaded, unless the environment forbids it). `cache` is a folder in
     which vectors outlive the process: NumPy files, each written whole and then renamed, so that
-    others may read at any time. Raises `HarnessError` where the model cannot be loaded.
+    others may read at any time. Embedders of one model without a folder share what they hold, so
+    that two scorers embed a sentence once. Raises `HarnessError` where the model cannot be loaded.
     """
 
     def __init__(self, model: str = "builtin", cache: Path | None = None) -> None:
         self.model = model
-        self._vectors: dict[str, Vectors] = {}
-        self._folder = cache / digest(dict(self.fingerprint))[:16] if cache is not None else None
+        name = digest(dict(self.fingerprint))[:16]
+        self._vectors = _held.setdefault(name, {}) if cache is None else {}
+        self._folder = cache / name if cache is not None else None
         if self._folder is not None:
             self._read_shards(self._folder)
 

@@ -33,12 +33,22 @@ def test_no_bit_of_a_vector_depends_on_what_is_embedded_beside_it() -> None:
         *(f"{'Rest, drink and wait. ' * (n % 9)}Then see doctor {n}." for n in range(60)),
     ]
     together = Embedder()(texts)
-    alone = [Embedder()([text])[0] for text in texts[:12]]
+    alone = []
+    for text in texts[:12]:
+        embeddings._held.clear()
+        alone.append(Embedder()([text])[0])
     np.testing.assert_array_equal(together[:12], alone)
+    embeddings._held.clear()
     some = Embedder()
     for start in range(0, len(texts), 7):
         some.add(reversed(texts[start : start + 7]))
     np.testing.assert_array_equal(some(texts), together)
+
+
+def test_two_embedders_of_one_model_embed_a_sentence_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    first = Embedder()(["Rest and drink."])
+    monkeypatch.setattr(embeddings, "_load", lambda _: pytest.fail("the model was loaded"))
+    np.testing.assert_array_equal(Embedder()(["Rest and drink."]), first)
 
 
 def test_vectors_are_those_of_sentence_transformers(embedder: Embedder) -> None:
