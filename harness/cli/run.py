@@ -18,7 +18,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", type=Path, metavar="DIR", help="the run's folder")
     parser.add_argument(
         "--max-unscored", type=share, metavar="SHARE",
-        help="exit with 5 when more than this share of cells is unscorable",
+        help="exit with 5 when more than this share of the models' cells is unscorable",
     )  # fmt: skip
 
 
