@@ -23,7 +23,7 @@ from harness.plugins import blamed
 from harness.records import UNSCORABLE, Generation, HarnessError
 from harness.scoring import Run, make_scorers, score, version
 from harness.store import Store
-from harness.suite import ModelSpec, Suite
+from harness.suite import ModelSpec, PartSpec, Suite
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -136,11 +136,10 @@ def finish(
     progress = progress or Silent()
     run = Run(store)
     run.manifest = run.manifest.with_scorers(scorers)
-    folder = Path(run.manifest.folder)
-    chosen = make_scorers(run.manifest.scorers, folder, scorers)
+    made = make_scorers(run.manifest.scorers, Path(run.manifest.folder))
+    chosen = {spec.name: made[spec.name] for spec in map(PartSpec, scorers)} or made
     asyncio.run(score(run, chosen, progress.advance, fresh=fresh))
     run.manifest.save(store)
-    made = make_scorers(run.manifest.scorers, folder) | chosen
     counts = Counter(answered.outcome for answered in run.answered.values())
     left = counts["not_run"] + counts["transport"] + counts["server"]
     unjudged = sum(n for name, n in store.meta()["unjudged"].items() if name in made)

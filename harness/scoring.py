@@ -151,19 +151,12 @@ class Run:
         return found
 
 
-def make_scorers(
-    specs: Sequence[PartSpec], folder: Path, names: Sequence[str] = ()
-) -> dict[str, Any]:
-    """Scorers by name: those of a suite, or only those named, which may be others.
+def make_scorers(specs: Sequence[PartSpec], folder: Path) -> dict[str, Any]:
+    """Scorers by name.
 
     `folder` is what `./file.py:Class` is relative to. Raises `HarnessError` for unknown ones.
     """
-    known = {spec.name: spec for spec in specs}
-    asked = [PartSpec(name) for name in names]
-    for spec in asked:
-        known.setdefault(spec.name, spec)
-    chosen = [spec.name for spec in asked] or list(known)
-    made = {name: known[name].create("scorers", folder) for name in chosen}
+    made = {spec.name: spec.create("scorers", folder) for spec in specs}
     for name, scorer in made.items():
         check_scorer(name, scorer)
         if getattr(scorer, "backend", None) is not None:

@@ -6,17 +6,16 @@ template. Whatever is missing or does not fit is said in one sentence.
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cache, cached_property
+from functools import cached_property
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from harness.identity import digest
+from harness.identity import digest, file_hash
 from harness.records import HarnessError
 
 BUILTIN = "builtin:"
@@ -66,7 +65,7 @@ class Checkpoint:
             if path.name not in (_INDEX, "trainer_state.json", "training_args.json")
         }
         files = sorted({*self.weights, *beside})
-        return digest({path.name: _file_hash(path, *_stamp(path)) for path in files})
+        return digest({path.name: file_hash(path) for path in files})
 
     @cached_property
     def config(self) -> Any:
@@ -313,18 +312,6 @@ def _json(path: Path, model: str) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise HarnessError(f"{path.name} of model '{model}' is no JSON object")
     return value
-
-
-def _stamp(path: Path) -> tuple[int, int]:
-    status = path.stat()
-    return status.st_size, status.st_mtime_ns
-
-
-@cache
-def _file_hash(path: Path, size: int, changed: int) -> str:  # noqa: ARG001
-    """Of the file as it stands; large weights are read once, not once a request."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _or(value: Any, default: Any) -> Any:

@@ -6,7 +6,6 @@ weights are checked against a pinned hash before they are loaded.
 
 from __future__ import annotations
 
-import hashlib
 import os
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
@@ -15,7 +14,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harness.identity import digest, sha256
+from harness.identity import digest, file_hash, sha256
 from harness.records import HarnessError
 
 if TYPE_CHECKING:
@@ -161,8 +160,7 @@ def builtin_folder() -> Path:
 
 def _file_hash(path: Path) -> str:
     try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        return file_hash(path)
     except OSError as error:
         raise HarnessError(f"the embedder's weights cannot be read: {error}") from error
 
