@@ -174,6 +174,72 @@ class GoldRecord:
     note: str | None = None
 
 
+# --- why the classifier decided -----------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Unit:
+    """What one value of an attribution speaks about.
+
+    `text` is what a reader is shown of it. In a text part, `start` and `end` are its characters
+    [start, end) of that part; in an array, its first and last steps along a single axis, or `box`
+    is (top, left, height, width) around it. `part` is the place of the input's part.
+    """
+
+    text: str = ""
+    start: int | None = None
+    end: int | None = None
+    box: tuple[int, int, int, int] | None = None
+    part: int = 0
+
+
+@dataclass(frozen=True)
+class Segmentation:
+    """Which unit each place of an array belongs to: a label map as run lengths, in C order.
+
+    `runs` holds label, length, label, length, ...; a label is a place in the attribution's units,
+    or -1 where a place is in none. `shape` is that of the array as the classifier was given it.
+    """
+
+    shape: tuple[int, ...]
+    runs: tuple[int, ...]
+    part: int = 0
+
+
+@dataclass(frozen=True)
+class Attribution:
+    """A value per unit of one sample, for one target, by one method.
+
+    Two are compared only at equal `output` (`logit`, `probability`, `log_probability`) and
+    `removal` (`mask`, `delete`, `baseline`). A value is `None` where the classifier did not see the
+    unit. `full` and `empty` are the target's values with every unit kept and with every unit
+    removed. `completeness_error` is |sum of values - (full - empty)| over the larger of |full -
+    empty| and 1 % of the range of the outputs, for methods whose values are to sum to that.
+    `classifier` and `input` are hashes of the classifier's weights and of the sample.
+    """
+
+    sample: str
+    method: str
+    unit: str
+    target: str
+    output: str
+    removal: str
+    units: tuple[Unit, ...]
+    values: tuple[float | None, ...]
+    standard_errors: tuple[float | None, ...] | None = None
+    full: float | None = None
+    empty: float | None = None
+    completeness_error: float | None = None
+    evaluations: int = 0
+    reduce: str | None = None
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    seed: int = 0
+    classifier: str = ""
+    input: str = ""
+    segmentation: tuple[Segmentation, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
 # --- what is asked ------------------------------------------------------------------------
 
 

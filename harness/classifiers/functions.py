@@ -58,11 +58,11 @@ class Callable:
         self.classes = check_classes(classes, "classifier 'callable'")
         self._batch_size = batch_size
         self._function = _object(function, folder)
-        self._module: Any = None if module is None else _module(module, folder)
-        self._preprocess = _object(preprocess, folder)
+        self.module: Any = None if module is None else _module(module, folder)
+        self.preprocess = _object(preprocess, folder)
         self._name = f"classifier {_name(module if function is None else function)}"
-        if self._module is not None:
-            own = _id2label(self._module)
+        if self.module is not None:
+            own = _id2label(self.module)
             self.classes = same_classes(own, self.classes, self._name) if own else self.classes
         self.revision = revision or self._fingerprint()
 
@@ -72,22 +72,18 @@ class Callable:
         for start in range(0, len(samples), self._batch_size):
             batch = samples[start : start + self._batch_size]
             inputs = [classifier_input(sample) for sample in batch]
-            rows = self._outputs(inputs, batch)
-            if len(rows) != len(batch):
-                raise HarnessError(
-                    f"{self._name} returned {len(rows)} rows for {len(batch)} samples"
-                )
+            rows = self._rows(inputs, batch)
             found += [
                 prediction(sample.id, row, self.classes, self._name)
                 for sample, row in zip(batch, rows, strict=True)
             ]
         return found
 
-    def _outputs(self, inputs: list[Any], batch: Sequence[Sample]) -> list[Any]:
+    def _rows(self, inputs: list[Any], batch: Sequence[Sample]) -> list[Any]:
         try:
-            if self._module is not None:
-                return _probabilities(self._logits(inputs), len(self.classes), self._name)
-            return _rows(self._function(inputs), self._name)
+            if self.module is not None:
+                return _probabilities(self.logits(inputs), len(self.classes), self._name)
+            return self.probabilities(inputs)
         except HarnessError:
             raise
         except Exception as error:  # the user's code may fail in any way
@@ -96,32 +92,44 @@ class Callable:
                 f"{type(error).__name__}: {error}"
             ) from error
 
-    def _logits(self, inputs: list[Any]) -> NDArray[Any]:
-        """What the module says of a batch, float64, with its training flags left as they were."""
+    def probabilities(self, inputs: list[Any]) -> list[Any]:
+        """What the function says of these inputs: numbers, or a mapping by class, of each."""
+        rows = _rows(self._function(inputs), self._name)
+        if len(rows) != len(inputs):
+            raise HarnessError(f"{self._name} returned {len(rows)} rows for {len(inputs)} samples")
+        return rows
+
+    def logits(self, inputs: list[Any]) -> NDArray[Any]:
+        """What the module says of these inputs, float64, with its training flags left as they were:
+        inputs x classes, or one number an input."""
         import torch
 
-        prepared = self._preprocess(inputs)
-        weights = next(self._module.parameters(), None)
+        prepared = self.preprocess(inputs)
+        weights = next(self.module.parameters(), None)
         device = torch.device("cpu") if weights is None else weights.device
-        with evaluating(self._module):
+        with evaluating(self.module):
             if isinstance(prepared, Mapping):
-                output = self._module(**{k: v.to(device) for k, v in prepared.items()})
+                output = self.module(**{k: v.to(device) for k, v in prepared.items()})
             elif isinstance(prepared, tuple):
-                output = self._module(*(tensor.to(device) for tensor in prepared))
+                output = self.module(*(tensor.to(device) for tensor in prepared))
             else:
-                output = self._module(prepared.to(device))
+                output = self.module(prepared.to(device))
         output = getattr(output, "logits", output)
         if not isinstance(output, torch.Tensor):
             raise HarnessError(
                 f"{self._name} returned {type(output).__name__}, not a tensor of logits"
             )
         logits: NDArray[Any] = output.detach().to("cpu", torch.float64).numpy()
+        if len(logits) != len(inputs):
+            raise HarnessError(
+                f"{self._name} returned {len(logits)} rows for {len(inputs)} samples"
+            )
         return logits
 
     def _fingerprint(self) -> str:
-        if self._module is None:
+        if self.module is None:
             return sha256(_source(self._function))
-        return sha256(fingerprint(self._module) + _source(self._preprocess))
+        return sha256(fingerprint(self.module) + _source(self.preprocess))
 
 
 def _object(named: Any, folder: Path | None) -> Any:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import inspect
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from harness import fields
@@ -80,25 +80,25 @@ class HuggingFace:
         fields.switches(self._name, multi_label=multi_label)
         checkpoint = find(model, revision)
         self.revision = checkpoint.revision
-        self._device = pick_device(self._name, device)
-        self._batch_tokens, self._multi_label = batch_tokens, multi_label
+        self.device = pick_device(self._name, device)
+        self.batch_tokens, self.multi_label = batch_tokens, multi_label
         config = read_config(checkpoint, multi_label, self._name)
         reads = reads_what(config, self._name)
         if reads == "image" and max_length is not None:
             raise HarnessError(f"{self._name} reads images, which have no max_length")
-        own = "float32" if self._device.type == "cpu" else config.dtype or "float32"
+        own = "float32" if self.device.type == "cpu" else config.dtype or "float32"
         with quiet():
             self.module, names, self._notes = load_network(
                 checkpoint, config, reads, dtype or own, self._name
             )
-            self._reader: Texts | Images = (
+            self.reader: Texts | Images = (
                 Texts(checkpoint, self.module, max_length, self._name)
                 if reads == "text"
                 else Images(checkpoint, config, self._name)
             )
-        move(self.module, self._device, self._name)
-        self._single = len(names) == 1
-        if self._single and multi_label:
+        move(self.module, self.device, self._name)
+        self.single = len(names) == 1
+        if self.single and multi_label:
             raise HarnessError(f"{self._name} has a single output; leave multi_label out")
         self.classes = name_classes(names, classes, self._name)
         self._accepts = set(inspect.signature(self.module.forward).parameters)
@@ -107,23 +107,23 @@ class HuggingFace:
     def notes(self) -> list[str]:
         """What a reader of the predictions should know, a sentence each: texts that were cut so
         far, outputs without a name, weights that were left unused."""
-        return [*self._notes, *self._reader.notes]
+        return [*self._notes, *self.reader.notes]
 
     def predict(self, samples: Sequence[Sample]) -> list[Prediction]:
         """One prediction a sample. Raises `HarnessError` for what the model does not read."""
         rows: dict[int, list[float]] = {}
         waiting: dict[tuple[Any, ...], list[Input]] = {}
-        for encoded in self._reader.encode(samples):
+        for encoded in self.reader.encode(samples):
             batch = waiting.setdefault(encoded.shape, [])
             batch.append(encoded)
-            if (len(batch) + 1) * encoded.tokens > self._batch_tokens:
+            if (len(batch) + 1) * encoded.tokens > self.batch_tokens:
                 rows |= self._rows(waiting.pop(encoded.shape), samples)
         for batch in waiting.values():
             rows |= self._rows(batch, samples)
         return [self._prediction(sample, rows[place]) for place, sample in enumerate(samples)]
 
     def _prediction(self, sample: Sample, row: list[float]) -> Prediction:
-        if not self._multi_label:
+        if not self.multi_label:
             return prediction(sample.id, row, self.classes, self._name)
         if any(math.isnan(value) for value in row):
             raise HarnessError(f"{self._name}, sample '{sample.id}': the probability is nan")
@@ -142,26 +142,36 @@ class HuggingFace:
                 f"{self._name} failed on the samples '{first}' to '{last}': "
                 f"{type(error).__name__}: {said(error)}"
             ) from error
-        outputs = 1 if self._single else len(self.classes)
+        outputs = 1 if self.single else len(self.classes)
         if tuple(logits.shape) != (len(batch), outputs):
             shape = " x ".join(map(str, logits.shape))
             raise HarnessError(
                 f"{self._name} returned logits of shape {shape} for {len(batch)} samples and "
                 f"{outputs} outputs"
             )
-        if self._single:
+        if self.single:
             logits = torch.cat([torch.zeros_like(logits), logits], dim=1)
-        shares = logits.sigmoid() if self._multi_label else logits.softmax(dim=1)
+        shares = logits.sigmoid() if self.multi_label else logits.softmax(dim=1)
         return {e.place: row for e, row in zip(batch, shares.cpu().tolist(), strict=True)}
 
     def _logits(self, batch: list[Input]) -> Tensor:
         """What the network says of inputs of one shape, float32 or better, n x outputs."""
         import torch
 
-        given = {}
-        for name in self._accepts & set(batch[0].tensors):
-            stacked = torch.stack([encoded.tensors[name] for encoded in batch]).to(self._device)
-            given[name] = stacked.to(self.module.dtype) if stacked.is_floating_point() else stacked
+        given = {
+            name: torch.stack([encoded.tensors[name] for encoded in batch])
+            for name in batch[0].tensors
+        }
         with evaluating(self.module):
-            logits: Tensor = self.module(**given).logits
+            logits = self.logits(given)
         return logits if logits.dtype == torch.float64 else logits.float()
+
+    def logits(self, given: Mapping[str, Tensor]) -> Tensor:
+        """The network's own outputs, n x outputs, for tensors by name with n rows each; those that
+        it does not take are left out. Mode and gradients are the caller's."""
+        taken = {}
+        for name in sorted(self._accepts & set(given)):
+            tensor = given[name].to(self.device)
+            taken[name] = tensor.to(self.module.dtype) if tensor.is_floating_point() else tensor
+        found: Tensor = self.module(**taken).logits
+        return found

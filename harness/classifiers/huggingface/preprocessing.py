@@ -44,8 +44,8 @@ class Texts:
         self, checkpoint: Checkpoint, network: Any, max_length: int | None, name: str
     ) -> None:
         self._name = name
-        self._tokenizer = _tokenizer(checkpoint, name)
-        self._limit = _limit(network, self._tokenizer, max_length, name)
+        self.tokenizer = _tokenizer(checkpoint, name)
+        self.limit = _limit(network, self.tokenizer, max_length, name)
         self._cut: dict[str, int] = {}
 
     @property
@@ -56,7 +56,7 @@ class Texts:
         longest = max(self._cut, key=self._cut.__getitem__)
         texts = "one text" if len(self._cut) == 1 else f"{len(self._cut):,} texts"
         return [
-            f"{self._name} reads {self._limit} tokens of a text: the end of {texts} was not read "
+            f"{self._name} reads {self.limit} tokens of a text: the end of {texts} was not read "
             f"(the longest, '{longest}', has {self._cut[longest]:,})"
         ]
 
@@ -76,12 +76,12 @@ class Texts:
 
     def _encoded(self, sample: str, text: str) -> dict[str, list[int]]:
         try:
-            encoded = self._tokenizer(text, verbose=False)
+            encoded = self.tokenizer(text, verbose=False)
             length = len(encoded["input_ids"])
-            if self._limit is not None and length > self._limit:
+            if self.limit is not None and length > self.limit:
                 self._cut[sample] = length
-                encoded = self._tokenizer(
-                    text, truncation=True, max_length=self._limit, verbose=False
+                encoded = self.tokenizer(
+                    text, truncation=True, max_length=self.limit, verbose=False
                 )
         except Exception as error:  # tokenizers raise on text that is no Unicode, among others
             raise HarnessError(

@@ -39,14 +39,15 @@ class MobileCoAtNet:
     and of any size, are resized to a square of `image_size` pixels, by default that of the
     training; at another size the relative-position biases are interpolated. `module` is the
     network itself, in 32 bits and evaluation mode; `revision` the SHA-256 of the weights file.
-    Predictions are computed in 64 bits, so that neither batches nor threads show in them.
+    Predictions are computed
+    by its copy `exact` in 64 bits, so that neither batches nor threads show in them.
     """
 
     def __init__(self, weights: str, image_size: int | None = None, batch_size: int = 32) -> None:
         _check_image_size(image_size)
         fields.whole("mobilecoatnet", 1, batch_size=batch_size)
         self.module, self._configuration, self.revision = load(locate(weights))
-        self._exact = copy.deepcopy(self.module).double()
+        self.exact = copy.deepcopy(self.module).double()
         self.classes = self._configuration.classes
         self.image_size = image_size or self._configuration.image_size
         self._batch_size = batch_size
@@ -74,7 +75,7 @@ class MobileCoAtNet:
         import torch
 
         with torch.no_grad():
-            logits: Tensor = self._exact(self.inputs(images).double())
+            logits: Tensor = self.exact(self.inputs(images).double())
         return logits
 
     @classmethod

@@ -1,0 +1,208 @@
+"""Which model explains a classifier: by what it is, never by what it is called."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from harness.classifiers.distribution import check_distribution
+from harness.explainers.models.model import Model, Scale
+from harness.identity import sha256
+from harness.images import classifier_input, to_png
+from harness.plugins import blamed
+from harness.records import HarnessError, Media, Part, Sample
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from harness.classifiers.functions import Callable as Functions
+
+
+def model_of(classifier: Any, samples: Sequence[Sample], classes: Sequence[str] = ()) -> Model:
+    """The model for a classifier of the harness, or for a function of inputs.
+
+    A function is given a list of texts, of uint8 arrays of height x width x 3, or of tuples of
+    these, and returns probabilities, inputs x classes. Raises `HarnessError` for a classifier that
+    cannot be asked about changed inputs.
+    """
+    from harness.classifiers.functions import Callable as FunctionClassifier
+    from harness.classifiers.huggingface import HuggingFace
+    from harness.classifiers.huggingface.preprocessing import Texts
+    from harness.classifiers.mobilecoatnet import MobileCoAtNet
+    from harness.classifiers.recorded import Recorded
+    from harness.explainers.models.images import HuggingFacePixels, MobileCoAtNetPixels
+    from harness.explainers.models.inputs import InputModel, Predicts
+    from harness.explainers.models.text import TokenModel
+
+    if isinstance(classifier, HuggingFace):
+        reader = classifier.reader
+        if isinstance(reader, Texts):
+            return TokenModel(classifier, reader)
+        return HuggingFacePixels(classifier)
+    if isinstance(classifier, MobileCoAtNet):
+        return MobileCoAtNetPixels(classifier)
+    if isinstance(classifier, Recorded):
+        raise HarnessError(
+            "recorded predictions cannot be explained: what the classifier says of a changed input "
+            "stands in no table; name the classifier itself"
+        )
+    if isinstance(classifier, FunctionClassifier):
+        return _functions(classifier, samples)
+    if hasattr(classifier, "predict") and hasattr(classifier, "classes"):
+        name = f"classifier '{type(classifier).__name__}'"
+        revision = str(getattr(classifier, "revision", ""))
+        return InputModel(name, Predicts(classifier), classifier.classes, "probability", revision)
+    if callable(classifier):
+        named = tuple(classes) or _numbered(classifier, samples)
+        return model_of(FunctionClassifier(function=classifier, classes=named), samples)
+    raise HarnessError(
+        f"{type(classifier).__name__} cannot be explained: give a classifier, a torch module, or a "
+        "function from inputs to probabilities"
+    )
+
+
+def chosen_inputs(
+    classifier: Any, samples: Any, inputs: Mapping[str, Any]
+) -> tuple[Any, list[Sample]]:
+    """What is to be asked, and samples of whatever was given.
+
+    A torch module on tensors is its own model. Raises `HarnessError` for inputs of no known kind,
+    for no samples, and for ids that stand twice.
+    """
+    import torch
+
+    from harness.explainers.models.tensors import TensorModel
+
+    if isinstance(classifier, Model):
+        return classifier, list(samples)
+    tensors = _tensors(samples)
+    if tensors is not None:
+        if not (isinstance(classifier, torch.nn.Module) or callable(classifier)):
+            raise HarnessError(
+                f"{type(classifier).__name__} takes samples; tensors are for a torch module"
+            )
+        model = TensorModel(classifier, tensors, **inputs)
+        return model, model.samples
+    if isinstance(classifier, torch.nn.Module):
+        raise HarnessError(
+            "a torch module takes tensors with one example a row; for samples use the classifier "
+            "'callable' with 'module' and 'preprocess', or 'huggingface' for a checkpoint"
+        )
+    several = [samples] if isinstance(samples, (str, Sample)) else list(samples)
+    found = [_sample(given, place) for place, given in enumerate(several)]
+    if not found:
+        raise HarnessError("there are no samples to explain")
+    ids = [sample.id for sample in found]
+    if len(set(ids)) < len(ids):
+        double = next(one for one in ids if ids.count(one) > 1)
+        raise HarnessError(f"the sample id '{double}' stands {ids.count(double)} times")
+    return classifier, found
+
+
+def _tensors(samples: Any) -> Any:
+    """Tensors that were given as such: one, several in a tuple, or by name."""
+    import torch
+
+    if isinstance(samples, torch.Tensor):
+        return [samples]
+    if isinstance(samples, Mapping):
+        return samples
+    if isinstance(samples, tuple) and samples and isinstance(samples[0], torch.Tensor):
+        return samples
+    return None
+
+
+def _sample(given: Any, place: int) -> Sample:
+    """A sample of what was given: a text, a picture, several of these in a tuple."""
+    if isinstance(given, Sample):
+        return given
+    contents = given if isinstance(given, tuple) else (given,)
+    return Sample(str(place), tuple(_part(content, place) for content in contents))
+
+
+def _part(content: Any, place: int) -> Part:
+    import numpy as np
+    from PIL import Image
+
+    if isinstance(content, str):
+        return Part(content)
+    if isinstance(content, np.ndarray) and content.dtype == np.uint8 and content.ndim in (2, 3):
+        content = Image.fromarray(content)
+    if isinstance(content, Image.Image):
+        png = to_png(content.convert("RGB"))
+        return Part(media=Media(sha256(png), "image/png", data=png))
+    raise HarnessError(
+        f"input {place} is {type(content).__name__}; give a Sample, a text, an image (PIL or a "
+        "uint8 array), or a tuple of texts and images"
+    )
+
+
+def _functions(classifier: Functions, samples: Sequence[Sample]) -> Model:
+    """A module whose inputs become one tensor of numbers is explained on these, with gradients; any
+    other, and a function, on the inputs themselves."""
+    import torch
+
+    from harness.explainers.models.inputs import InputModel
+    from harness.explainers.models.tensors import TensorModel
+
+    name = f"classifier '{type(classifier.module or classifier).__name__}'"
+    if classifier.module is None:
+        ask: Any = FunctionOf(classifier)
+        return InputModel(name, ask, classifier.classes, "probability", classifier.revision)
+    with blamed(f"{name}: the preprocessing failed"):
+        prepared = classifier.preprocess([classifier_input(sample) for sample in samples])
+    single = classifier.logits([classifier_input(samples[0])]).reshape(1, -1).shape[1] == 1
+    if not isinstance(prepared, torch.Tensor) or not prepared.is_floating_point():
+        ask = LogitsOf(classifier)
+        scale: Scale = "sigmoid" if single else "softmax"
+        return InputModel(name, ask, classifier.classes, scale, classifier.revision)
+    model = TensorModel(
+        classifier.module,
+        [prepared],
+        classes=classifier.classes,
+        channels="first" if prepared.ndim == 4 else None,
+        single=single,
+        samples=samples,
+    )
+    model.revision = classifier.revision
+    return model
+
+
+class FunctionOf:
+    """Probabilities of a function: inputs x classes."""
+
+    def __init__(self, classifier: Functions) -> None:
+        self._classifier = classifier
+
+    def __call__(self, contents: Sequence[Any]) -> NDArray[np.float64]:
+        import numpy as np
+
+        classes = self._classifier.classes
+        rows = self._classifier.probabilities(list(contents))
+        checked = [check_distribution(row, classes, "a changed input") for row in rows]
+        return np.array([list(row.values()) for row in checked])
+
+
+class LogitsOf:
+    """Logits of a module after its preprocessing: inputs x classes."""
+
+    def __init__(self, classifier: Functions) -> None:
+        self._classifier = classifier
+
+    def __call__(self, contents: Sequence[Any]) -> NDArray[np.float64]:
+        import numpy as np
+
+        logits = self._classifier.logits(list(contents)).reshape(len(contents), -1)
+        return np.concatenate([-logits, logits], axis=1) if logits.shape[1] == 1 else logits
+
+
+def _numbered(function: Any, samples: Sequence[Sample]) -> tuple[str, ...]:
+    """Class names of a function that has none: the places of what it returns."""
+    import numpy as np
+
+    with blamed("the function to be explained failed"):
+        row = function([classifier_input(samples[0])])
+        if isinstance(row[0], Mapping):
+            return tuple(str(name) for name in row[0])
+        return tuple(str(place) for place in range(np.asarray(row).reshape(1, -1).shape[1]))
