@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from harness.explainers.explanation import Explanation
     from harness.pipeline import RunResult
 
 
@@ -24,3 +25,18 @@ def run(suite: str | Path, **options: Any) -> RunResult:
 
     loaded = load(str(suite), options.pop("settings", ()), options.pop("models", ()))
     return pipeline.run(loaded, **options)
+
+
+def explain(
+    classifier: Any, samples: Any, method: Any = "kernel_shap", unit: Any = None, **options: Any
+) -> Explanation:
+    """Why a classifier decided as it did: an attribution for each sample, method and target.
+
+    See `harness.explainers.explain.explain` for what may be given: any classifier of the harness,
+    any torch module, any function from inputs to probabilities. The result is a sequence of
+    `Attribution` records with `frame` (a pandas frame, one row a unit) and `save`. Raises
+    `harness.records.HarnessError` with one sentence for whatever a person can mend.
+    """
+    from harness.explainers.explain import explain as explained
+
+    return explained(classifier, samples, method, unit, **options)

@@ -16,7 +16,7 @@ from typing import Any
 
 import rfc8785
 
-from harness.records import Media, Message, Request, Sampling
+from harness.records import Attribution, Media, Message, Request, Sampling
 
 KEY_VERSION = 1
 
@@ -72,6 +72,19 @@ def request_seed(run_seed: int, request: Request) -> int:
     fields = _canonical_request(unseeded, {})
     hashed = hashlib.sha256(b"[%d,%b,%d]" % (run_seed, fields, request.repeat)).digest()
     return int.from_bytes(hashed[-4:], "big") & 0x7FFFFFFF
+
+
+def attribution_key(attribution: Attribution) -> str:
+    """The key of an attribution: all that its values follow from, and nothing of what they are."""
+    a = attribution
+    return digest(
+        {
+            "version": KEY_VERSION, "classifier": a.classifier, "input": a.input,
+            "sample": a.sample, "method": a.method, "settings": a.settings, "unit": a.unit,
+            "removal": a.removal, "output": a.output, "target": a.target, "reduce": a.reduce,
+            "seed": a.seed,
+        }
+    )  # fmt: skip
 
 
 def draw(*parts: Any) -> float:

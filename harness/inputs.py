@@ -13,7 +13,7 @@ from typing import Any
 
 from harness.gold import Gold
 from harness.identity import digest
-from harness.records import HarnessError, Prediction, Sample
+from harness.records import Attribution, HarnessError, Prediction, Sample
 from harness.suite import FamilySpec, Suite
 
 
@@ -28,6 +28,8 @@ class Inputs:
     baselines: Mapping[str, Mapping[str, Prediction]] = field(default_factory=dict)
     notes: tuple[str, ...] = ()  # what the classifier says of its predictions, and what looks wrong
     cluster_name: str = "cluster"  # what the source's clusters are: forests, documents, patients
+    attributions: tuple[Attribution, ...] = ()
+    evidence: Mapping[str, str] = field(default_factory=dict)  # by sample, what its top units are
 
     @property
     def labels(self) -> frozenset[str]:

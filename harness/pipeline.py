@@ -11,23 +11,26 @@ import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from harness.generate import Budget, check_servers, generate, tasks
-from harness.inputs import Inputs, current_samples_hash, limit, prepare
+from harness.identity import digest
+from harness.inputs import Inputs, current_samples_hash, limit, prepare, samples_hash
 from harness.manifest import Manifest, file_hashes
 from harness.outcomes import cell_outcome
 from harness.plan import Plan, PlannedCell, make_plan
 from harness.plugins import blamed
-from harness.records import UNSCORABLE, Generation, HarnessError
+from harness.records import UNSCORABLE, Attribution, Generation, HarnessError
 from harness.scoring import Run, make_scorers, score, version
 from harness.store import Store
-from harness.suite import ModelSpec, PartSpec, Suite
+from harness.suite import ExplainSpec, ModelSpec, PartSpec, Suite
 
 if TYPE_CHECKING:
     import pandas as pd
 
+    from harness.explainers.explanation import Explanation
     from harness.results import Results
 
 
@@ -103,6 +106,7 @@ def run(
     progress.stage("classify", 1)
     inputs = limit(prepare(suite), samples)
     progress.stage("classify", len(inputs.samples), len(inputs.samples))
+    inputs = _explained(suite, inputs, folder, fresh, progress)
     plan = make_plan(suite, inputs)
     for name, scorer in make_scorers(suite.scorers, suite.folder).items():
         if hasattr(scorer, "ready"):
@@ -113,11 +117,71 @@ def run(
         _set_aside(folder)
     with Store.write(folder) as store:
         _refuse_other(store, suite)
-        _lay_down(store, manifest, inputs, plan, samples)
+        _lay_down(store, suite, manifest, inputs, plan, samples)
         for warning in manifest.warnings:
             progress.note(warning)
         asyncio.run(_generate_all(suite, plan, store, only_failed, fresh, progress))
         return finish(store, progress, fresh=fresh)
+
+
+def explain(
+    suite: Suite,
+    spec: ExplainSpec,
+    *,
+    out: str | Path | None = None,
+    samples: int | None = None,
+    progress: Progress | None = None,
+) -> tuple[Explanation, Path]:
+    """Explains a suite's classifier on its samples; asks no language model.
+
+    The attributions are kept in the run's folder, beside whatever it holds. Raises `HarnessError`
+    as `harness.explain` does.
+    """
+    from harness.explainers.suites import explained
+
+    progress = progress or Silent()
+    folder = Path(out) if out is not None else suite.run_folder
+    inputs = limit(prepare(suite), samples)
+    found = explained(suite, spec, inputs.samples, partial(progress.advance, "explain"))
+    with Store.write(folder) as store:
+        _refuse_other(store, suite)
+        with store.transaction():
+            store.put_attributions(found)
+    return found, folder
+
+
+def _explained(
+    suite: Suite, inputs: Inputs, folder: Path, fresh: bool, progress: Progress
+) -> Inputs:
+    """The inputs with their attributions: those that the folder holds where they are the same."""
+    if suite.explain is None:
+        return inputs
+    from harness.explainers.explanation import Explanation
+    from harness.explainers.suites import explained, with_evidence
+
+    held: tuple[Attribution, ...] = ()
+    if (folder / "run.sqlite").exists() and not fresh:
+        with Store.read(folder) as store:
+            if store.meta().get("explained") == _explained_hash(suite, inputs):
+                held = tuple(store.attributions().values())
+    if held:
+        return with_evidence(inputs, Explanation(held), suite.explain)
+    found = explained(suite, suite.explain, inputs.samples, partial(progress.advance, "explain"))
+    return with_evidence(inputs, found, suite.explain)
+
+
+def _explained_hash(suite: Suite, inputs: Inputs) -> str:
+    """Over all that the suite's attributions follow from."""
+    return digest(
+        {
+            "explain": suite.identity.get("explain"),
+            "classifier": suite.identity.get("classifier"),
+            "label_map": suite.label_map,
+            "files": file_hashes(suite),
+            "samples": samples_hash(inputs.samples),
+            "seed": suite.seed,
+        }
+    )
 
 
 def finish(
@@ -222,7 +286,12 @@ def _refuse_other(store: Store, suite: Suite) -> None:
 
 
 def _lay_down(
-    store: Store, manifest: Manifest, inputs: Inputs, plan: Plan, samples: int | None
+    store: Store,
+    suite: Suite,
+    manifest: Manifest,
+    inputs: Inputs,
+    plan: Plan,
+    samples: int | None,
 ) -> None:
     created = store.meta().get("created", manifest.created)
     with store.transaction():
@@ -235,6 +304,8 @@ def _lay_down(
         store.put_requests((p.key, p.request, p.spans) for p in plan.cells)
         store.put_cells((p.cell, p.told, p.key) for p in plan.cells)
         store.put_turns((p.cell.id, 1, p.key) for p in plan.cells)
+        store.put_attributions(inputs.attributions)
+        store.set_meta({"explained": _explained_hash(suite, inputs) if suite.explain else None})
         replace(manifest, created=created).save(store)
         store.set_meta({"finished": False, "samples": samples, "created": created})
 
@@ -291,9 +362,20 @@ async def _generate_all(
         progress.note("the limit of time or cost is reached; the same command continues")
 
 
+def _needs_evidence(suite: Suite) -> bool:
+    """Whether a variant of the suite shows an evidence summary."""
+    return any(
+        "evidence_summary" in spec.family.variant(name).template.variables
+        for spec in suite.families
+        for name in spec.variants
+    )
+
+
 def plan_only(suite: Suite, samples: int | None = None) -> tuple[Any, Inputs]:
     """The plan and its inputs, with nothing stored and nothing sent."""
     inputs = limit(prepare(suite), samples)
     if not inputs.samples:
         raise HarnessError("there are no samples")
+    if suite.explain is not None and _needs_evidence(suite):
+        inputs = _explained(suite, inputs, suite.run_folder, False, Silent())
     return make_plan(suite, inputs), inputs

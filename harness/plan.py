@@ -229,6 +229,7 @@ class _Renderer:
     def __init__(self, suite: Suite, inputs: Inputs) -> None:
         self._suite = suite
         self._gold = inputs.gold
+        self._evidence = inputs.evidence
         self._kept: dict[tuple[str, ...], list[Rendered] | str] = {}
         self._told = {
             (sample.id, arm): told(suite, arm, sample, inputs)
@@ -262,6 +263,8 @@ class _Renderer:
             if gold is None:
                 return f"variant '{variant.name}' shows gold evidence, and there is none"
             context["gold_evidence"] = gold_text(gold)
+        if sample.id in self._evidence:
+            context["evidence_summary"] = self._evidence[sample.id]
         missing = template.variables - set(context)
         try:
             return templates.render(template, context, f"{spec.family.name}/{variant.name}")
@@ -279,7 +282,7 @@ class _Renderer:
 def _prompt_context(
     suite: Suite, spec: FamilySpec, sample: Sample, aspect: str, tells: Told
 ) -> dict[str, Any]:
-    """All that a template may see. There is no true label and no evidence in here."""
+    """What every template may see. There is no true label and no gold evidence in here."""
     context: dict[str, Any] = {
         "id": digest([suite.seed, sample.id])[:10],
         "input": sample.input,

@@ -283,7 +283,7 @@ async def score(
             with run.store.transaction():
                 run.store.put_scores(rows)
             if progress is not None:
-                progress(name, min(start + 500, len(work)), len(work))
+                progress(f"score {name}", min(start + 500, len(work)), len(work))
     before = run.store.meta()
     run.store.set_meta(
         {

@@ -19,10 +19,10 @@ _ABBREVIATIONS = frozenset(
     "esp resp incl max min temp vol ed eds jan feb mar apr jun jul aug sep sept oct nov dec".split()
 )
 _LETTERED = frozenset("vitamin vitamins hepatitis type group influenza class grade".split())
-_BULLET = re.compile(r"^(?:[-*•‣◦▪–—+]|\(?(?:\d{1,3}|[a-z])[.)]|\(?[A-Z]\))\s+")
-_HEADING = re.compile(r"^#{1,6}\s+")
-_LINK = re.compile(r"!?\[([^\[\]\n]{0,300})\]\([^()\s]{0,500}\)")
-_MARKS = re.compile(r"\*\*|__|`+|~~|(?<!\w)[*_](?=\S)|(?<=\S)[*_](?!\w)")
+BULLET = re.compile(r"^(?:[-*•‣◦▪–—+]|\(?(?:\d{1,3}|[a-z])[.)]|\(?[A-Z]\))\s+")
+HEADING = re.compile(r"^#{1,6}\s+")
+LINK = re.compile(r"!?\[([^\[\]\n]{0,300})\]\([^()\s]{0,500}\)")
+MARKS = re.compile(r"\*\*|__|`+|~~|(?<!\w)[*_](?=\S)|(?<=\S)[*_](?!\w)")
 _RULE = re.compile(r"^(?:[-*_=|:\s]{3,}|```.*|~~~.*)$")
 _END = re.compile(
     r"[.!?…]+[\"'”’)\]]*(?=\s+[\"'“‘(\[]*[^\Wa-z_])|[。！？]+|(?<=[a-z]{3})[.!?](?=[A-Z][a-z])"
@@ -73,7 +73,7 @@ def sentences(text: str) -> tuple[str, ...]:
     found: list[str] = []
     lead = ""
     for block, is_item in _blocks(text):
-        pieces = _split(block)
+        pieces = split(block)
         if is_item and lead and pieces:
             pieces[0] = f"{lead} {pieces[0]}"
         elif not is_item:
@@ -173,11 +173,11 @@ def _blocks(text: str) -> list[tuple[str, bool]]:
         if not line or _RULE.match(line):
             open_block = False
             continue
-        heading = _HEADING.match(line)
-        item = _BULLET.match(line)
+        heading = HEADING.match(line)
+        item = BULLET.match(line)
         if heading or item:
             line = line[(heading or item).end() :]  # type: ignore[union-attr]
-        clean = _MARKS.sub("", _LINK.sub(r"\1", line)).replace("|", " ").strip()
+        clean = MARKS.sub("", LINK.sub(r"\1", line)).replace("|", " ").strip()
         if not clean:
             continue
         wraps = open_block and not heading and not item
@@ -189,7 +189,7 @@ def _blocks(text: str) -> list[tuple[str, bool]]:
     return found
 
 
-def _split(block: str) -> list[str]:
+def split(block: str) -> list[str]:
     pieces: list[str] = []
     start = 0
     for match in _END.finditer(block):

@@ -6,11 +6,12 @@ import difflib
 from collections import Counter
 from collections.abc import Sequence
 
+from harness.explainers.summary import named
 from harness.gold import gold_text
 from harness.inputs import Inputs
 from harness.measure import group_id
 from harness.plan import Plan
-from harness.records import Cell, HarnessError
+from harness.records import Attribution, Cell, HarnessError
 from harness.scoring import Run
 from harness.store import Store
 from harness.suite import Suite
@@ -150,3 +151,31 @@ def _count(tokens: int) -> str:
     if tokens < 1_000:
         return str(tokens)
     return f"{tokens / 1e3:.0f} k" if tokens < 1_000_000 else f"{tokens / 1e6:.1f} M"
+
+
+def explanation_text(explanation: Sequence[Attribution], top: int) -> str:
+    """For each attribution its strongest units, and how far its values can be trusted."""
+    lines = []
+    for a in explanation:
+        lines.append(
+            f"{a.sample}  {a.target} ({a.output} {a.full:.4g}, with every {a.unit} removed "
+            f"{a.empty:.4g})"
+        )
+        told = ""
+        if a.completeness_error is not None:
+            told = f", completeness error {a.completeness_error:.2g}"
+        lines.append(f"  {a.method} of {a.unit}s, {a.evaluations:,} evaluations{told}")
+        seen = [(v, i) for i, v in enumerate(a.values) if v is not None]
+        for value, place in sorted(seen, key=lambda item: (-abs(item[0]), item[1]))[:top]:
+            spread = a.standard_errors[place] if a.standard_errors else None
+            around = "" if spread is None else f" ± {spread:.2g}"
+            lines.append(f"    {value:+.4g}{around}  {_short(named(a, place))}")
+        unseen = len(a.values) - len(seen)
+        lines += [f"    {unseen} {a.unit}s are not seen by the classifier"] if unseen else []
+        lines += [f"    {note}" for note in a.notes]
+    return "\n".join(lines)
+
+
+def _short(name: str) -> str:
+    """A sentence as a unit, cut to a line."""
+    return name if len(name) <= 80 else f"{name[:78]}…{name[-1]}"

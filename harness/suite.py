@@ -72,6 +72,19 @@ class TrainSpec:
 
 
 @dataclass(frozen=True)
+class ExplainSpec:
+    """How the classifier is explained before anything is asked, as `harness.explain` takes it.
+
+    The first of `methods` fills the prompts' evidence summary with its `top` units.
+    """
+
+    methods: tuple[PartSpec, ...]
+    unit: tuple[PartSpec, ...] = ()
+    options: Mapping[str, Any] = field(default_factory=dict)
+    top: int = 3
+
+
+@dataclass(frozen=True)
 class FamilySpec:
     """A family with the variants and aspects that the suite uses, and its gold."""
 
@@ -105,6 +118,7 @@ class Suite:
     max_unscored: float
     human_labels: Mapping[str, str] | None
     train: TrainSpec | None
+    explain: ExplainSpec | None
     about: str
     identity: Mapping[str, Any]
 
@@ -150,8 +164,6 @@ def load(name: str, settings: Sequence[str] = (), models: Sequence[str] = ()) ->
     for setting in settings:
         resolve.override(document, setting)
     documents.check(document, "suite")
-    if "explain" in document.value:
-        raise document.error(("explain",), "attributions are not available in this version")
     resolved, identity = resolve.resolve(document, path.parent.resolve())
     return _suite(document, resolved, identity, path.parent.resolve(), models)
 
@@ -171,6 +183,8 @@ def _suite(
         raise document.error(
             ("arms",), "without a classifier nothing is predicted, so the only arm is 'none'"
         )
+    if classifier is None and "explain" in value:
+        raise document.error(("explain",), "without a classifier there is nothing to be explained")
     report = value.get("report", {})
     limits = value.get("limits", {})
     return Suite(
@@ -195,6 +209,7 @@ def _suite(
         max_unscored=value.get("max_unscored", 1.0),
         human_labels=value.get("human_labels"),
         train=_train(value["train"]) if "train" in value else None,
+        explain=_explain(document, value["explain"]) if "explain" in value else None,
         about=value.get("about", ""),
         identity=identity,
     )
@@ -205,6 +220,48 @@ def _train(value: Mapping[str, Any]) -> TrainSpec:
     return TrainSpec(_part(value["source"]), options)
 
 
+def _explain(document: documents.Document, value: Mapping[str, Any]) -> ExplainSpec:
+    """Raises `HarnessError` where two methods have one name."""
+    methods = tuple(_named(item) for item in value["methods"])
+    names = [spec.name for spec in methods]
+    for i, name in enumerate(names):
+        if name in names[:i]:
+            raise document.error(("explain", "methods", i), f"there is already a method '{name}'")
+    unit = value.get("unit", [])
+    units = tuple(_named(item) for item in (unit if isinstance(unit, list) else [unit]))
+    own = {"methods", "unit", "top"}
+    options = {key: item for key, item in value.items() if key not in own}
+    if isinstance(options.get("target"), list):
+        options["target"] = tuple(options["target"])
+    return ExplainSpec(methods, units, options, value.get("top", 3))
+
+
+def explain_spec(
+    suite: Suite, methods: Sequence[str], units: Sequence[str], **options: Any
+) -> ExplainSpec:
+    """The suite's own `explain`, with what is given here in its place; `None` gives nothing."""
+    own = suite.explain or ExplainSpec((PartSpec("kernel_shap"),))
+    given = {name: value for name, value in options.items() if value is not None}
+    if "baseline" in given:
+        given.setdefault("removal", "baseline")
+    kept = {k: v for k, v in own.options.items() if k != "baseline" or "removal" not in given}
+    return ExplainSpec(
+        tuple(map(PartSpec, methods)) or own.methods,
+        tuple(map(PartSpec, units)) or own.unit,
+        {**kept, **given},
+        own.top,
+    )
+
+
+def _named(item: str | Mapping[str, Any]) -> PartSpec:
+    """A part by its name alone, or by `kind` with its fields and perhaps a `name` of its own."""
+    if isinstance(item, str):
+        return PartSpec(item)
+    part = _part(item)
+    options = {key: option for key, option in part.options.items() if key != "name"}
+    return PartSpec(part.kind, options, item.get("name"))
+
+
 def _part(value: Mapping[str, Any]) -> PartSpec:
     return PartSpec(value["kind"], {key: item for key, item in value.items() if key != "kind"})
 
@@ -212,11 +269,7 @@ def _part(value: Mapping[str, Any]) -> PartSpec:
 def _scorers(document: documents.Document, items: Sequence[Any]) -> tuple[PartSpec, ...]:
     scorers: list[PartSpec] = []
     for i, item in enumerate(items):
-        spec = PartSpec(item)
-        if not isinstance(item, str):
-            part = _part(item)
-            options = {key: option for key, option in part.options.items() if key != "name"}
-            spec = PartSpec(part.kind, options, item.get("name"))
+        spec = _named(item)
         if any(other.name == spec.name for other in scorers):
             raise document.error(
                 ("scorers", i), f"there is already a scorer '{spec.name}'; give this one a 'name'"
@@ -230,7 +283,8 @@ def _families(
 ) -> tuple[FamilySpec, ...]:
     families: list[FamilySpec] = []
     for i, item in enumerate(value["families"]):
-        spec = _family(document, ("families", i), item, value.get("gold", _UNSAID), folder)
+        gold, explained = value.get("gold", _UNSAID), "explain" in value
+        spec = _family(document, ("families", i), item, gold, folder, explained)
         if any(other.family.name == spec.family.name for other in families):
             raise document.error(("families", i), f"there is already a family '{spec.family.name}'")
         families.append(spec)
@@ -289,6 +343,7 @@ def _family(
     item: Any,
     suite_gold: Any,
     folder: Path,
+    explained: bool,
 ) -> FamilySpec:
     name = item if isinstance(item, str) else item["family"]
     chosen: Mapping[str, Any] = {} if isinstance(item, str) else item
@@ -298,8 +353,8 @@ def _family(
         left_out = {}
         for variant_name in list(variants):
             variant = family.variant(variant_name)
-            if "evidence_summary" in variant.template.variables:
-                reason = "shows an evidence summary, for which attributions are needed"
+            if "evidence_summary" in variant.template.variables and not explained:
+                reason = "shows an evidence summary, for which the suite needs an 'explain' entry"
                 if "variants" in chosen:
                     raise HarnessError(f"the variant '{variant_name}' {reason}; take it out")
                 left_out[variant_name] = reason

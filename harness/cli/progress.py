@@ -62,8 +62,8 @@ class Live:
             print(self._generate(), file=sys.stderr, flush=True)
 
     def advance(self, name: str, done: int, total: int) -> None:
-        """A scorer got on."""
-        self._lines[f"score {name}"] = (done, total)
+        """A part got on: `score claims`, `explain`."""
+        self._lines[name] = (done, total)
 
     def note(self, text: str) -> None:
         """Something a person should know."""

@@ -142,7 +142,7 @@ def _tokens(part: TextPart, kind: Any, sample: str, place: int) -> _Divided:
         raise HarnessError(
             "unit token: the classifier has no tokens that can be seen; use word or sentence"
         )
-    real = [number for number, (start, end) in enumerate(part.spans) if end > start]
+    real = [number for number, (start, _) in enumerate(part.spans) if start >= 0]
     owner = np.full(len(part.spans), -1, dtype=np.int64)
     owner[real] = np.arange(len(real))
     starts = [part.spans[number][0] for number in real]
@@ -164,7 +164,7 @@ def _spans(part: TextPart, kind: Any, sample: str, place: int) -> _Divided:
     starts = np.array([start for start, _ in spans], dtype=np.int64)
     firsts = np.array([_first(part.text, *span) for span in part.spans], dtype=np.int64)
     owner = np.searchsorted(starts, firsts, side="right") - 1
-    owner[[end <= start for start, end in part.spans]] = -1
+    owner[[start < 0 for start, _ in part.spans]] = -1
     return _Divided(units, owner, _within(part.text, kind, units, sample))
 
 

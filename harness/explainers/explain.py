@@ -7,7 +7,7 @@ once. Samples go through in blocks, which bounds what is held in memory.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -53,6 +53,7 @@ class Question:
     reduce: str | None
     budget: int | None
     seed: int
+    unit_settings: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,7 +76,7 @@ class Subject:
 def explain(
     classifier: Any,
     samples: Any,
-    method: str | Any | Sequence[str | Any] = "kernel_shap",
+    method: Any = "kernel_shap",
     unit: Any = None,
     *,
     target: Target = None,
@@ -97,10 +98,12 @@ def explain(
       to probabilities (then without gradient methods)
     - `samples`: `Sample` records, texts, images (PIL or uint8 arrays), or for a module tensors with
       one example a row: one tensor, a tuple or a mapping of several
-    - `method`: a name (`harness list explainers`), an explainer of one's own, or several of these,
-      which share evaluations; `settings` are the method's own, or a mapping of them by method name
-    - `unit`: a name (`harness list units`), a unit of one's own, or several: one for the texts and
-      one for the arrays of an input; word, patch or feature unless given
+    - `method`: a name (`harness list explainers`), an explainer of one's own, or several of these
+      in a list or a mapping by name, which share evaluations; `settings` are the method's own, or a
+      mapping of them by method name
+    - `unit`: a name (`harness list units`), a unit of one's own, or several of these in a list or a
+      mapping by name: one for the texts and one for the arrays of an input. Word, patch or feature
+      unless given
     - `target`: a class by name or place, `predicted` (the default), `runner_up`, a pair of these (a
       contrast), or `all`
     - `output`: `logit` (where there is one), `probability` or `log_probability`
@@ -136,21 +139,20 @@ def explain(
 
 
 def make_methods(
-    method: str | Any | Sequence[str | Any], settings: Mapping[str, Any], beside: Path | None
+    method: Any, settings: Mapping[str, Any], beside: Path | None = None
 ) -> dict[str, Any]:
     """Explainers by name. Raises `HarnessError` for an unknown one and for settings that none
     takes."""
-    named = list(method) if isinstance(method, (list, tuple)) else [method]
-    names = [one if isinstance(one, str) else _own_name(one) for one in named]
-    several = len(named) > 1 or (len(settings) > 0 and set(settings) <= set(names))
-    if several and (strange := sorted(set(settings) - set(names))):
+    named = _by_name(method)
+    of_several = len(named) > 1 or (len(settings) > 0 and set(settings) <= set(named))
+    if of_several and (strange := sorted(set(settings) - set(named))):
         raise HarnessError(
-            f"settings of '{strange[0]}', which is none of the methods {', '.join(names)}; with "
+            f"settings of '{strange[0]}', which is none of the methods {', '.join(named)}; with "
             "several methods, settings are by method name"
         )
     made = {}
-    for name, one in zip(names, named, strict=True):
-        mine = settings.get(name, {}) if several else settings
+    for name, one in named.items():
+        mine = settings.get(name, {}) if of_several else settings
         made[name] = (
             plugins.create("explainers", one, beside, **mine) if isinstance(one, str) else one
         )
@@ -161,12 +163,20 @@ def make_methods(
     return made
 
 
-def make_units(unit: Any, beside: Path | None = None) -> tuple[list[Any], str]:
-    """Unit kinds, and what they are called together."""
-    several = list(unit) if isinstance(unit, (list, tuple)) else [unit]
-    kinds = [plugins.create("units", u, beside) if isinstance(u, str) else u for u in several]
-    names = [u if isinstance(u, str) else _own_name(u) for u in several]
-    return kinds, "+".join(names)
+def make_units(unit: Any, beside: Path | None = None) -> dict[str, Any]:
+    """Kinds of units by name."""
+    return {
+        name: plugins.create("units", one, beside) if isinstance(one, str) else one
+        for name, one in _by_name(unit).items()
+    }
+
+
+def _by_name(parts: Any) -> dict[str, Any]:
+    """One part or several, each a name or an object, by what they are called."""
+    if isinstance(parts, Mapping):
+        return dict(parts)
+    several = list(parts) if isinstance(parts, (list, tuple)) else [parts]
+    return {one if isinstance(one, str) else _own_name(one): one for one in several}
 
 
 def _own_name(part: Any) -> str:
@@ -188,9 +198,9 @@ def _explained(
 ) -> list[Attribution]:
     engine = Engine(model, batch_tokens, progress)
     readings = [model.read(sample, question.removal) for sample in samples]
-    kinds, name = make_units(_default_unit(model, readings) if unit is None else unit, beside)
-    question = replace(question, unit=name)
-    divisions = [divide(reading, kinds, name) for reading in readings]
+    kinds = make_units(_default_unit(model, readings) if unit is None else unit, beside)
+    question = replace(question, unit="+".join(kinds), unit_settings=_settings(kinds))
+    divisions = [divide(r, list(kinds.values()), question.unit) for r in readings]
     subjects = _subjects(engine, readings, divisions, question)
     found: dict[tuple[str, int], list[Attribution]] = {}
     for place, attributions in _perturbed(engine, subjects, methods, question):
@@ -203,6 +213,12 @@ def _explained(
         for method in methods
         for attribution in found[method, number]
     ]
+
+
+def _settings(kinds: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings of units that have any, by the unit's name."""
+    found = {name: dict(getattr(kind, "settings", {})) for name, kind in kinds.items()}
+    return {name: mine for name, mine in found.items() if mine}
 
 
 def _default_unit(model: Model, readings: Sequence[Reading]) -> str | list[str]:
@@ -227,12 +243,19 @@ def _subjects(
     outputs = engine.outputs_of(list(zip(readings, divisions, ends, strict=True)))
     subjects = []
     for reading, division, rows in zip(readings, divisions, outputs, strict=True):
-        where = f"sample '{reading.sample}'"
-        targets = resolve(question.target, model.columns(reading), rows[0], where)
+        targets = _targets(model, reading, rows[0], question.target)
         scaled = transformed(rows, model.scale, question.output, np)
         full, empty = scaled @ targets.weights
         subjects.append(Subject(reading, division, targets, scaled, full, empty))
     return subjects
+
+
+def _targets(model: Model, reading: Reading, row: NDArray[np.float64], target: Target) -> Targets:
+    """The targets of a sample; a model of generated text has names of its own for them."""
+    if hasattr(model, "targets"):
+        found: Targets = model.targets(reading, target)
+        return found
+    return resolve(target, model.columns(reading), row, f"sample '{reading.sample}'")
 
 
 def _perturbed(
@@ -412,8 +435,12 @@ def _record(
 ) -> Attribution:
     removal = question.removal
     settings = dict(method.settings)
+    if question.unit_settings:
+        settings["units"] = dict(question.unit_settings)
     if removal.baseline is not None:
         settings["baseline"] = _shown(removal.baseline)
+    if question.budget is not None and isinstance(method, Perturbation):
+        settings["budget"] = question.budget
     return Attribution(
         sample=subject.reading.sample,
         method=name,

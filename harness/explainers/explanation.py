@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, overload
 
 from harness import serial
 from harness.records import Attribution, HarnessError
+from harness.store.arrays import joined, split
 
 if TYPE_CHECKING:
     import numpy as np
@@ -95,25 +96,3 @@ class Explanation(Sequence[Attribution]):
             mine = {k[len(prefix) :]: v for k, v in arrays.items() if k.startswith(prefix)}
             found.append(joined(serial.loads(Attribution, json.dumps(record)), mine))
         return cls(tuple(found))
-
-
-def split(attribution: Attribution) -> tuple[Attribution, dict[str, NDArray[np.float64]]]:
-    """An attribution without its numbers, and the numbers: NaN where a unit was not seen."""
-    import numpy as np
-
-    arrays = {"values": np.array(attribution.values, dtype=np.float64)}
-    if attribution.standard_errors is not None:
-        arrays["standard_errors"] = np.array(attribution.standard_errors, dtype=np.float64)
-    return replace(attribution, values=(), standard_errors=None), arrays
-
-
-def joined(attribution: Attribution, arrays: dict[str, NDArray[np.float64]]) -> Attribution:
-    """An attribution with its numbers."""
-
-    def numbers(name: str) -> tuple[float | None, ...] | None:
-        if name not in arrays:
-            return None
-        return tuple(None if value != value else value for value in arrays[name].tolist())
-
-    values = numbers("values") or ()
-    return replace(attribution, values=values, standard_errors=numbers("standard_errors"))

@@ -74,3 +74,11 @@ class Perturbation(Protocol):
 def default_budget(players: int) -> int:
     """Evaluations unless said otherwise: four for each player, 100 at least."""
     return max(100, 4 * players)
+
+
+def all_sets(players: int) -> Sets:
+    """Every set, 2**players x players: player i is kept where bit i of the row's number is one."""
+    import numpy as np
+
+    sets: Sets = (np.arange(2**players)[:, None] >> np.arange(players)) & 1 > 0
+    return sets

@@ -26,21 +26,25 @@ if TYPE_CHECKING:
 @dataclass(frozen=True, eq=False)
 class Ask:
     """Gradients wanted: `point(i)` is the i-th of `count`, features x ..., and `weights` what each
-    counts. `squares` asks for the weighted sum of squares as well."""
+    counts: one number a point, or weightings x points for several sums of the same gradients.
+    `squares` asks for the weighted sums of squares as well."""
 
     point: Callable[[int], Tensor]
-    weights: Sequence[float]
+    weights: Sequence[float] | NDArray[np.float64]
     squares: bool = False
 
     @property
     def count(self) -> int:
-        return len(self.weights)
+        import numpy as np
+
+        return int(np.shape(self.weights)[-1])
 
 
 @dataclass(frozen=True, eq=False)
 class Answer:
     """Weighted sums over the points: `gradients` (and `squares`) are targets x features x ..., in
-    64 bits; `values` are the targets' values at each point, points x targets."""
+    64 bits, behind an axis of weightings where the weights have one; `values` are the targets'
+    values at each point, points x targets."""
 
     gradients: Tensor
     squares: Tensor | None
@@ -109,10 +113,11 @@ class _Sums:
 
     def add(self, gradients: Tensor, points: Sequence[int], values: Tensor) -> None:
         """Counts gradients at some of its points."""
+        import numpy as np
         import torch
 
-        weights = torch.tensor([self.ask.weights[i] for i in points], device=gradients.device)
-        weights = weights.double()
+        mine = np.asarray(self.ask.weights, dtype=np.float64)[..., list(points)]
+        weights = torch.as_tensor(mine, device=gradients.device)
         self.gradients = self.gradients + torch.tensordot(weights, gradients, dims=1)
         if self.ask.squares:
             self.squares = self.squares + torch.tensordot(weights, gradients**2, dims=1)

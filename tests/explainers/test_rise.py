@@ -71,9 +71,9 @@ def test_sets_come_in_different_complementary_pairs_that_keep_each_unit_equally_
 
 
 def test_any_other_chance_also_keeps_each_unit_equally_often() -> None:
-    _, asked = trace(Rise(keep=0.1), additive(np.ones(40)), 40, budget=200)
+    _, asked = trace(Rise(keep=0.3), additive(np.ones(40)), 40, budget=200)
     assert len(asked) == 200
-    assert (np.array(list(asked)).sum(axis=0) == 20).all()
+    assert (np.array(list(asked)).sum(axis=0) == 60).all()
 
 
 def test_a_unit_that_matters_stands_out() -> None:

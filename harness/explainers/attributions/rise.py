@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from harness.explainers.games import Game, Play, Played, default_budget
+from harness.explainers.games import Game, Play, Played, all_sets, default_budget
 from harness.records import HarnessError
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ class Rise:
 
         keep, players = self.settings["keep"], game.players
         if 2**players <= game.budget:
-            sets = _all_sets(players)
+            sets = all_sets(players)
             values = yield sets
             sizes = sets.sum(axis=1)
             chances = keep**sizes * (1 - keep) ** (players - sizes)
@@ -68,14 +68,6 @@ class Rise:
             sets, unseen, draws = _balanced(players, game.budget, keep, rng), 1.0, 1
         values = yield sets
         return _means(sets, values, draws, unseen)
-
-
-def _all_sets(players: int) -> NDArray[np.bool_]:
-    import numpy as np
-
-    codes = np.arange(2**players)[:, None]
-    kept: NDArray[np.bool_] = (codes >> np.arange(players)) % 2 == 1
-    return kept
 
 
 def _complementary(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from harness.explainers.games import Game, Play, Played, default_budget
+from harness.explainers.games import Game, Play, Played, all_sets, default_budget
 from harness.records import HarnessError
 
 if TYPE_CHECKING:
@@ -131,12 +131,6 @@ def _sets_needed(members: list[NDArray[np.int64]]) -> int:
     return int(2 ** len(members) + sum(others * (2 ** len(group) - 2) for group in members))
 
 
-def _all_sets(players: int) -> NDArray[np.bool_]:
-    """Every set; player i is bit i of the row's number."""
-    sets: NDArray[np.bool_] = (np.arange(2**players)[:, None] >> np.arange(players)) & 1 > 0
-    return sets
-
-
 def _enumerated(members: list[NDArray[np.int64]], players: int) -> Play:
     """Each group plays the mean, over what the other groups may do, of the game that it sees."""
     if not players:
@@ -154,15 +148,15 @@ def _enumerated(members: list[NDArray[np.int64]], players: int) -> Play:
         seen = values[start : start + len(block)]
         start += len(block)
         seen = seen.reshape(-1, 2 ** len(group), values.shape[1])
-        weights = _order_weights(len(members))[_all_sets(len(members) - 1).sum(1)]
+        weights = _order_weights(len(members))[all_sets(len(members) - 1).sum(1)]
         result[group] = _shapley(np.einsum("o,oit->it", weights, seen))
     return Played(result, complete=True)
 
 
 def _seen_by(place: int, members: list[NDArray[np.int64]], players: int) -> NDArray[np.bool_]:
     """Every set of other groups with every part of this one: (others, parts) x players."""
-    parts = _all_sets(len(members[place]))
-    others = _all_sets(len(members) - 1)
+    parts = all_sets(len(members[place]))
+    others = all_sets(len(members) - 1)
     sets = np.zeros((len(others), len(parts), players), bool)
     for bit, group in enumerate(members[:place] + members[place + 1 :]):
         sets[:, :, group] = others[:, bit, None, None]
@@ -178,7 +172,7 @@ def _order_weights(players: int) -> Floats:
 def _shapley(values: Floats) -> Floats:
     """Players x targets from the values of all sets, in `_all_sets`' order, x targets."""
     players = len(values).bit_length() - 1
-    sets = _all_sets(players)
+    sets = all_sets(players)
     weights = np.append(_order_weights(players), 0.0)  # the last is never used, see below
     sizes = sets.sum(1, keepdims=True)
     # A set with the player ends a gain, one without begins it; the full set begins none.

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from harness import fields
-from harness.explainers.games import Game, Play, Played
+from harness.explainers.games import Game, Play, Played, all_sets
 
 if TYPE_CHECKING:
     import numpy as np
@@ -26,14 +26,15 @@ class Sobol:
     4 Var f; with "first" the unit alone, (E[f | kept] - E[f | removed])^2 / 4 Var f, less the
     square's bias. **Values are shares in [0, 1] and have no sign**: they do not tell whether a unit
     speaks for the target or against it. First-order shares sum to 1 at most, total ones to 1 at
-    least. A constant output has zeros and a note.
+    least. An output that is the same in every set asked for has zeros and a note.
 
     Where all sets fit into the budget values are exact. Else base rows are drawn in complementary
     pairs (under which main effects are free of interactions of two), each unit is flipped in each,
     and further rows, drawn one by one, estimate what variance main effects leave. Additive games
     are therefore exact at any budget. Flipping takes the place of resampling (Jansen's estimator),
     which with two states repeats half of all rows. Standard errors are the infinitesimal
-    jackknife's over pairs and single rows; they are zero where all pairs agree.
+    jackknife's over pairs and single rows; with four pairs, the default, an interval takes
+    Student's t with three degrees of freedom.
 
     Sources: Fel et al. 2021, "Look at the Variance! Efficient Black-box Explanations with
     Sobol-based Sensitivity Analysis"; Saltelli et al. 2010, "Variance based sensitivity analysis of
@@ -57,19 +58,11 @@ class Sobol:
         """Values of players x targets, and their standard errors unless all sets were seen."""
         total = self.settings["order"] == "total"
         if 2**game.players <= game.budget:
-            values = yield _all_sets(game.players)
+            values = yield all_sets(game.players)
             return _enumerated(values, game.players, total)
         sets, base = _design(game)
         values = yield sets
         return _estimated(sets, values, base, total)
-
-
-def _all_sets(players: int) -> NDArray[np.bool_]:
-    import numpy as np
-
-    codes = np.arange(2**players)[:, None]
-    kept: NDArray[np.bool_] = (codes >> np.arange(players)) % 2 == 1
-    return kept
 
 
 def _enumerated(values: Array, players: int, total: bool) -> Played:
@@ -149,7 +142,10 @@ def _shares(parts: Array, variance: Array, values: Array) -> Played:
     notes: tuple[str, ...] = ()
     if constant.any() and len(parts):
         many = f" for {constant.sum()} of {constant.size} targets" if constant.size > 1 else ""
-        notes = (f"sobol: the output is constant{many}, so there is no variance to be shared",)
+        notes = (
+            f"sobol: the output was the same in all {len(values)} sets{many}, so there is no "
+            "variance to be shared",
+        )
     return Played(np.clip(shares, 0.0, 1.0), notes=notes)
 
 

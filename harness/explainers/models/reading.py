@@ -51,7 +51,7 @@ class Removal:
 class TextPart:
     """A text and the characters [start, end) of each of its features.
 
-    `tokens` says whether the features are a model's tokens; else they are characters.
+    Special tokens, which stand for no characters, have (-1, -1). `tokens` says whether the features are a model's tokens; else they are characters.
     """
 
     text: str

@@ -103,14 +103,18 @@ class TokenModel:
         tokenizer = self._reader.tokenizer
         ids = np.array(encoded.pop("input_ids"), dtype=np.int64)
         fixed = np.array(encoded.pop("special_tokens_mask"), dtype=bool)
-        spans = tuple((int(a), int(b)) for a, b in encoded.pop("offset_mapping"))
+        offsets = encoded.pop("offset_mapping")
+        spans = tuple(
+            (-1, -1) if special else (int(start), int(end))
+            for (start, end), special in zip(offsets, fixed, strict=True)
+        )
         encoded.pop("attention_mask", None)
         others = {name: np.array(row, dtype=np.int64) for name, row in encoded.items()}
         return TokenReading(
             sample.id,
             digest(sample.input),
             (TextPart(text, spans, tokens=True),),
-            fixed | np.array([b <= a for a, b in spans], dtype=bool),
+            fixed,
             notes,
             ids,
             others,

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from harness.records import HarnessError
-from harness.sentences import _BULLET, _HEADING, _LINK, _MARKS, _split
+from harness.sentences import BULLET, HEADING, LINK, MARKS, split
 
 # Scripts written without spaces between words: Thai and Lao, Myanmar, Khmer, kana, CJK ideographs
 # (Unicode 15.1, Blocks.txt).
@@ -192,11 +192,11 @@ def _sentences(text: str) -> Iterator[int]:
         yield lines[0][0]
         inside = False
         for start, end in _blocks(text, lines):
-            mark = _BULLET.match(text[start:end]) or _HEADING.match(text[start:end])
+            mark = BULLET.match(text[start:end]) or HEADING.match(text[start:end])
             shift = start + (mark.end() if mark else 0)
             prose = _without_marks(text[shift:end])
             at = 0
-            for number, piece in enumerate(_split(prose)):
+            for number, piece in enumerate(split(prose)):
                 at = prose.index(piece, at)
                 if any(char.isalnum() for char in piece):
                     if inside:
@@ -226,17 +226,17 @@ def _blocks(text: str, lines: Sequence[tuple[int, int]]) -> Iterator[tuple[int, 
     begin, heading = lines[0][0], False
     for place, (start, end) in enumerate(lines):
         line, last = text[start:end], text[lines[place - 1][1] - 1]
-        wraps = not heading and not _BULLET.match(line) and not _HEADING.match(line)
+        wraps = not heading and not BULLET.match(line) and not HEADING.match(line)
         if place and not (wraps and (line[0].islower() or last not in ".!?:")):
             yield begin, lines[place - 1][1]
             begin = start
-        heading = _HEADING.match(line) is not None
+        heading = HEADING.match(line) is not None
     yield begin, lines[-1][1]
 
 
 def _without_marks(prose: str) -> str:
     """Prose of the same length in which no markdown stands in a sentence's way."""
-    linked = _LINK.sub(
+    linked = LINK.sub(
         lambda link: link[0][: link.end(1) - link.start()].ljust(len(link[0]), "x"), prose
     )
-    return _MARKS.sub(lambda mark: '"' * len(mark[0]), linked)
+    return MARKS.sub(lambda mark: '"' * len(mark[0]), linked)

@@ -1,30 +1,26 @@
-"""The only module that opens SQLite: one file a run, behind functions over records.
+"""What a run was given, asked, answered and measured, behind functions over records.
 
 What a run was given (samples, predictions, gold, cells, requests) is laid down anew whenever it is
-planned; what it was answered (generations) and what was measured (scores) is only ever added
-to. Media lie in `blobs/` under their SHA-256. A copied folder works anywhere, a finished one also
-where nothing can be written.
+planned; what it was answered (generations), and what was measured and attributed, is only ever
+added to. Media and arrays lie in `blobs/` under their SHA-256.
 """
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
 import json
 import os
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any
 
 from harness import serial
+from harness.identity import attribution_key
 from harness.records import (
+    Attribution,
     Cell,
     Generation,
     GoldRecord,
     HarnessError,
-    InfrastructureError,
     Media,
     Prediction,
     Request,
@@ -32,164 +28,14 @@ from harness.records import (
     Span,
     StoredScore,
 )
-
-SCHEMA_VERSION = 2
-
-_TABLES = """
-CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
-CREATE TABLE samples (id TEXT PRIMARY KEY, position INTEGER NOT NULL, record TEXT NOT NULL);
-CREATE TABLE predictions (
-    classifier TEXT NOT NULL, sample TEXT NOT NULL, record TEXT NOT NULL,
-    PRIMARY KEY (classifier, sample));
-CREATE TABLE gold (family TEXT NOT NULL, position INTEGER NOT NULL, record TEXT NOT NULL,
-    PRIMARY KEY (family, position));
-CREATE TABLE cells (
-    id TEXT PRIMARY KEY, position INTEGER NOT NULL, told TEXT, request TEXT NOT NULL);
-CREATE TABLE requests (key TEXT PRIMARY KEY, record TEXT NOT NULL, spans TEXT NOT NULL);
-CREATE TABLE turns (
-    cell TEXT NOT NULL, turn INTEGER NOT NULL, request TEXT NOT NULL,
-    PRIMARY KEY (cell, turn)) WITHOUT ROWID;
-CREATE TABLE generations (request TEXT PRIMARY KEY, record TEXT NOT NULL, seconds REAL);
-CREATE TABLE failures (request TEXT PRIMARY KEY, record TEXT NOT NULL, attempts INTEGER NOT NULL);
-CREATE TABLE scores (
-    subject_kind TEXT NOT NULL, subject TEXT NOT NULL, metric TEXT NOT NULL,
-    scorer TEXT NOT NULL, version TEXT NOT NULL, value REAL, detail TEXT,
-    of TEXT NOT NULL, added INTEGER NOT NULL,
-    PRIMARY KEY (scorer, version, metric, subject_kind, subject, added)) WITHOUT ROWID;
-"""
+from harness.store.arrays import PACKED, pack, unpack
+from harness.store.database import Database, disk
 
 
-class Store:
-    """A run's folder. Use `Store.create`, `Store.open` or `Store.read`, and close it."""
-
-    def __init__(
-        self, folder: Path, connection: sqlite3.Connection, lock: IO[str] | None = None
-    ) -> None:
-        self.folder = folder
-        self._db = connection
-        self._lock = lock
-
-    # --- opening --------------------------------------------------------------------------
-
-    @classmethod
-    def write(cls, folder: Path) -> Store:
-        """Opens a run to continue it, or begins one.
-
-        Raises `HarnessError` where another process writes to it or its schema is another, and
-        `InfrastructureError` where the folder cannot be written.
-        """
-        with _disk():
-            (folder / "blobs").mkdir(parents=True, exist_ok=True)
-            lock = (folder / "run.lock").open("w")
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            lock.close()
-            raise HarnessError(
-                f"another process is writing to {folder}; wait for it, or use --out"
-            ) from error
-        path = folder / "run.sqlite"
-        new = not path.exists() or path.stat().st_size == 0
-        with _disk():
-            connection = sqlite3.connect(path, isolation_level=None)
-            store = cls(folder, connection, lock)
-            try:
-                if not new:
-                    store._check_version()
-                store._journal()
-                if new:
-                    connection.executescript(f"BEGIN; {_TABLES} COMMIT;")
-                    store.set_meta({"schema_version": SCHEMA_VERSION})
-            except BaseException:
-                store.close()
-                raise
-        return store
-
-    @classmethod
-    def read(cls, folder: Path) -> Store:
-        """Opens a run to look at it; the folder may be read-only."""
-        path = folder / "run.sqlite"
-        if not path.is_file():
-            raise HarnessError(f"{folder} is no run: it holds no run.sqlite")
-        uri = f"{path.resolve().as_uri()}?mode=ro"
-        for options in ("", "&immutable=1"):  # the second for a log that cannot be opened
-            store = cls(folder, sqlite3.connect(uri + options, uri=True, isolation_level=None))
-            try:
-                store._check_version()
-                return store
-            except sqlite3.OperationalError:
-                store.close()
-            except BaseException:
-                store.close()
-                raise
-        raise HarnessError(f"{path} cannot be read")
-
-    def _check_version(self) -> None:
-        try:
-            found = self.meta().get("schema_version")
-        except sqlite3.OperationalError:
-            raise
-        except sqlite3.DatabaseError as error:
-            raise HarnessError(f"{self.folder / 'run.sqlite'} is no run: {error}") from error
-        if found != SCHEMA_VERSION:
-            raise HarnessError(
-                f"{self.folder} was made with run schema {found}, and this version reads "
-                f"{SCHEMA_VERSION}; read it with the version that made it, or run with --fresh"
-            )
-
-    def _journal(self) -> None:
-        """WAL where the file system can do it (a probe tells), else a rollback journal."""
-        try:
-            mode = self._db.execute("PRAGMA journal_mode=WAL").fetchone()[0]
-            if mode == "wal":
-                self._db.execute("BEGIN IMMEDIATE")
-                self._db.execute("ROLLBACK")
-        except sqlite3.OperationalError:
-            mode = "delete"
-        if mode != "wal":
-            self._db.execute("PRAGMA journal_mode=DELETE")
-        self._db.execute("PRAGMA synchronous=NORMAL")
-
-    def close(self) -> None:
-        """Leaves one file behind: the log is folded into the database."""
-        if self._lock is not None:
-            # On a full disk the log stays beside the database, which is as good.
-            with contextlib.suppress(sqlite3.Error):
-                self._db.execute("PRAGMA journal_mode=DELETE")
-        self._db.close()
-        if self._lock is not None:
-            self._lock.close()
-
-    def __enter__(self) -> Store:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    @contextmanager
-    def transaction(self) -> Iterator[None]:
-        """All or nothing. Raises `InfrastructureError` where the disk is full."""
-        with _disk():
-            self._db.execute("BEGIN IMMEDIATE")
-            try:
-                yield
-            except BaseException:
-                if self._db.in_transaction:  # a full disk has rolled back by itself
-                    self._db.execute("ROLLBACK")
-                raise
-            self._db.execute("COMMIT")
+class Store(Database):
+    """A run's folder. Use `Store.write` or `Store.read`, and close it."""
 
     # --- what the run is ------------------------------------------------------------------
-
-    def meta(self) -> dict[str, Any]:
-        """The run's manifest."""
-        return {key: json.loads(value) for key, value in self._db.execute("SELECT * FROM meta")}
-
-    def set_meta(self, values: Mapping[str, Any]) -> None:
-        """Adds to the manifest."""
-        rows = [(key, json.dumps(value, ensure_ascii=False)) for key, value in values.items()]
-        with _disk():
-            self._db.executemany("INSERT OR REPLACE INTO meta VALUES (?, ?)", rows)
 
     def put_samples(self, samples: Sequence[Sample]) -> None:
         """Lays down the samples, their media in `blobs/`."""
@@ -348,6 +194,33 @@ class Store:
             self.put_generations((key, found) for key, found in rows if found is not None)
         return len(rows)
 
+    # --- why the classifier decided -------------------------------------------------------
+
+    def put_attributions(self, attributions: Iterable[Attribution]) -> None:
+        """Keeps attributions under their keys, their numbers in `blobs/`."""
+        for attribution in attributions:
+            record, blob = pack(attribution)
+            self.put_blob(blob)
+            self._db.execute(
+                "INSERT OR REPLACE INTO attributions VALUES (?, ?, ?, ?, ?)",
+                (
+                    attribution_key(attribution), attribution.sample, attribution.method,
+                    serial.dumps(record), blob.sha256,
+                ),
+            )  # fmt: skip
+
+    def attributions(self, keys: Iterable[str] | None = None) -> dict[str, Attribution]:
+        """Attributions by key: all, in the order they came, or these."""
+        wanted = None if keys is None else set(keys)
+        if self._version < 3:
+            return {}
+        rows = self._db.execute("SELECT key, record, blob FROM attributions ORDER BY rowid")
+        return {
+            key: unpack(serial.loads(Attribution, record), self.blob(blob, PACKED).read())
+            for key, record, blob in rows
+            if wanted is None or key in wanted
+        }
+
     # --- what was measured ----------------------------------------------------------------
 
     def put_scores(self, scores: Iterable[StoredScore]) -> None:
@@ -405,7 +278,7 @@ class Store:
         path = self.folder / "blobs" / media.sha256
         if path.exists():
             return
-        with _disk():
+        with disk():
             part = path.with_suffix(f".{os.getpid()}")
             part.write_bytes(media.read())
             part.replace(path)
@@ -419,20 +292,3 @@ def _without_seconds(generation: Generation) -> str:
     record = json.loads(serial.dumps(generation))
     record.pop("seconds", None)
     return json.dumps(record, ensure_ascii=False, separators=(",", ":"))
-
-
-@contextmanager
-def _disk() -> Iterator[None]:
-    """Says in one sentence that a disk is full or a folder cannot be written."""
-    try:
-        yield
-    except sqlite3.OperationalError as error:
-        raise InfrastructureError(
-            f"the run cannot be written ({error}); what is stored is kept, and the same command "
-            "continues"
-        ) from error
-    except OSError as error:
-        raise InfrastructureError(
-            f"{error.filename or 'the run folder'} cannot be written ({error.strerror}); what is "
-            "stored is kept, and the same command continues"
-        ) from error

@@ -1,0 +1,65 @@
+"""`harness explain SUITE`: why the suite's classifier decided as it did."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from harness.cli.run import add_suite_arguments, names, positive
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    add_suite_arguments(parser)
+    parser.add_argument(
+        "--method", type=names, default=[], metavar="A,B",
+        help="explainers (harness list explainers); the suite's own, or kernel_shap unless given",
+    )  # fmt: skip
+    parser.add_argument(
+        "--unit", type=names, default=[], metavar="A,B",
+        help="what a value speaks about (harness list units); word or patch unless given",
+    )  # fmt: skip
+    parser.add_argument("--target", help="a class, predicted, runner_up, all, or A,B for A less B")
+    parser.add_argument("--output", choices=("logit", "probability", "log_probability"))
+    parser.add_argument("--removal", choices=("mask", "delete"), help="what is left of a unit")
+    parser.add_argument("--baseline", help="a token or a text that takes a removed unit's place")
+    parser.add_argument("--reduce", choices=("sum", "l2", "mean", "max_abs"))
+    parser.add_argument("--budget", type=positive, metavar="N", help="evaluations a sample")
+    parser.add_argument("--seed", type=int, help="the suite's unless given")
+    parser.add_argument("--limit", type=positive, metavar="N", help="take N samples only")
+    parser.add_argument("--top", type=positive, default=3, metavar="N", help="units to be printed")
+    parser.add_argument("--out", type=Path, metavar="DIR", help="the run's folder")
+
+
+def main(options: argparse.Namespace) -> int:
+    from harness.cli.progress import Live
+    from harness.pipeline import explain
+    from harness.show import explanation_text
+    from harness.suite import explain_spec, load
+
+    suite = load(options.suite, options.settings, options.models)
+    spec = explain_spec(
+        suite,
+        options.method,
+        options.unit,
+        target=_target(options.target),
+        output=options.output,
+        removal=options.removal,
+        baseline=options.baseline,
+        reduce=options.reduce,
+        budget=options.budget,
+        seed=options.seed,
+    )
+    with Live() as progress:
+        explanation, folder = explain(
+            suite, spec, out=options.out, samples=options.limit, progress=progress
+        )
+    print(explanation_text(explanation, options.top))
+    print(f"stored in {folder}")
+    return 0
+
+
+def _target(text: str | None) -> str | tuple[str, ...] | None:
+    """A class, or two with a comma between."""
+    if text is None or "," not in text:
+        return text
+    return tuple(part.strip() for part in text.split(","))

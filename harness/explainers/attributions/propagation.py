@@ -1,0 +1,331 @@
+"""Methods that propagate otherwise than by gradients, by Captum, where a network allows them.
+
+Each of these gives numbers for any network, and means something for few. What it cannot be right
+for is refused: by the kinds of modules, and by whether what it gives adds up.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from harness import fields
+from harness.explainers.attributions.integrated_gradients import on_the_line
+from harness.explainers.attributions.modules import left_alone, network_of
+from harness.explainers.gradients import Descended
+from harness.explainers.inside import Inside
+from harness.records import HarnessError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+    from torch import Tensor
+
+# A method that misses what its values must sum to by more than this share is refused.
+_MISS = 0.05
+# Modules that are linear or affine maps, or do nothing, while a network is evaluated.
+_AFFINE = (
+    "Linear", "Conv1d", "Conv2d", "Conv3d", "ConvTranspose1d", "ConvTranspose2d", "BatchNorm1d",
+    "BatchNorm2d", "BatchNorm3d", "AvgPool1d", "AvgPool2d", "AvgPool3d", "AdaptiveAvgPool1d",
+    "AdaptiveAvgPool2d", "AdaptiveAvgPool3d", "Dropout", "Dropout1d", "Dropout2d", "Dropout3d",
+    "Identity", "Flatten", "Unflatten", "Embedding", "ZeroPad2d", "Upsample",
+)  # fmt: skip
+# Those whose differences Captum 0.9 propagates; its softmax subtracts a mean over the whole batch,
+# so it is right for no batch of more than one row and left out.
+_DEEP_LIFT = (
+    "ReLU", "ELU", "LeakyReLU", "Sigmoid", "Tanh", "Softplus", "MaxPool1d", "MaxPool2d",
+    "MaxPool3d",
+)  # fmt: skip
+# Those for which Captum 0.9 has a rule.
+_LRP = (
+    "Linear", "Conv2d", "MaxPool1d", "MaxPool2d", "MaxPool3d", "AvgPool2d", "AdaptiveAvgPool2d",
+    "BatchNorm2d", "ReLU", "Tanh", "Dropout",
+)  # fmt: skip
+# Steps of autograd that are linear, choose among inputs, or normalise: all that may stand beside
+# ReLU modules in a network for guided back-propagation. Any other may be an activation.
+_PLAIN = {
+    "AccumulateGrad", "AdaptiveAvgPool1D", "AdaptiveAvgPool2D", "Add", "Addmm", "Alias",
+    "AsStrided", "AvgPool2D", "AvgPool3D", "BackwardHookFunction", "Baddbmm", "Bmm", "Cat", "Clone",
+    "ConstantPadNd", "Contiguous", "Convolution", "Copy", "CudnnBatchNorm", "CudnnConvolution",
+    "Div", "Embedding", "Expand", "Flatten", "Index", "MaxPool2DWithIndices",
+    "MaxPool3DWithIndices", "Mean", "MkldnnAdaptiveAvgPool2D", "MkldnnConvolution", "Mm", "Mul",
+    "NativeBatchNorm", "NativeDropout", "NativeLayerNorm", "Neg", "Permute", "Relu", "Reshape",
+    "ReshapeAlias", "Select", "Slice", "Split", "SplitWithSizes", "Squeeze", "Stack", "Sub", "Sum",
+    "T", "ToCopy", "Transpose", "Unbind", "UnsafeView", "Unsqueeze", "UpsampleBilinear2D",
+    "UpsampleNearest2D", "View",
+}  # fmt: skip
+
+
+class DeepLift:
+    """Differences from the empty sample, propagated by the rescale rule: signed, in units of the
+    output, summing to the full value less the empty one.
+
+    Source: Shrikumar, Greenside and Kundaje 2017, "Learning Important Features Through Propagating
+    Activation Differences", section 3.5.1; by Captum's `DeepLift`. Raises `HarnessError` for a
+    network with modules that the rule is not known for, and where the sum is more than 5 % of the
+    larger of the difference and 1 % of the outputs' range away from it.
+    """
+
+    reduce = "sum"
+
+    def __init__(self) -> None:
+        self.settings: Mapping[str, Any] = {}
+
+    def attribute(self, inside: Inside) -> Descended:
+        """Values of targets x features x ...."""
+        from captum.attr import DeepLift as OfCaptum
+
+        with _ready(inside, "DeepLift", _AFFINE + _DEEP_LIFT):
+            values = _each_target(
+                inside,
+                lambda target: OfCaptum(inside.network()).attribute(
+                    _row(inside.slope.x), _row(inside.slope.empty), target=target
+                ),
+            )
+        _check_sums(inside, "DeepLift", values, inside.slope.full_value - inside.slope.empty_value)
+        return Descended(values, complete=True)
+
+
+class DeepLiftShap:
+    """The mean of DeepLift over `samples` baselines between the empty sample and the full one.
+
+    Lundberg and Lee 2017 ("A Unified Approach to Interpreting Model Predictions", section 4.2)
+    average over baselines drawn from data. With a single sample at hand they are on the way from
+    the empty sample to the full one, at equal distances beginning with the empty one and ending
+    half way, so values sum to the full value less the mean of the values at the baselines. Signed,
+    in units of the output; by Captum's `DeepLiftShap`. Refused as `DeepLift` is.
+    """
+
+    reduce = "sum"
+
+    def __init__(self, samples: int = 5) -> None:
+        fields.whole("explainer 'deep_lift_shap'", 2, samples=samples)
+        self.settings: Mapping[str, Any] = {"samples": samples}
+
+    def attribute(self, inside: Inside) -> Descended:
+        """Values of targets x features x ...."""
+        import torch
+        from captum.attr import DeepLiftShap as OfCaptum
+
+        slope, count = inside.slope, self.settings["samples"]
+        places = [place / (2 * (count - 1)) for place in range(count)]
+        baselines = torch.stack([on_the_line(slope, place) for place in places]).detach()
+        with _ready(inside, "DeepLiftShap", _AFFINE + _DEEP_LIFT):
+            values = _each_target(
+                inside,
+                lambda target: OfCaptum(inside.network()).attribute(
+                    _row(slope.x), baselines, target=target
+                ),
+            )
+        with torch.no_grad():
+            below = inside.network()(baselines).double().mean(dim=0).cpu().numpy()
+        _check_sums(inside, "DeepLiftShap", values, slope.full_value - below)
+        return Descended(values)
+
+
+class LRP:
+    """Layer-wise relevance propagation of a logit by the epsilon rule: signed, in units of the
+    output, summing to the output at the sample, with nothing taken off for an empty one.
+
+    Source: Bach, Binder, Montavon, Klauschen, Mueller and Samek 2015, "On Pixel-Wise Explanations
+    for Non-Linear Classifier Decisions by Layer-Wise Relevance Propagation", equation 58; by
+    Captum's `LRP`. A contrast is the difference of the relevances of its classes. Raises
+    `HarnessError` for a network with modules that there is no rule for, for an output other than
+    the network's own, and where relevance misses the output by more than 5 % of the larger of the
+    output and 1 % of the outputs' range: biases take relevance that no feature then has.
+    """
+
+    reduce = "sum"
+
+    def __init__(self) -> None:
+        self.settings: Mapping[str, Any] = {}
+
+    def attribute(self, inside: Inside) -> Descended:
+        """Values of targets x features x ...."""
+        import numpy as np
+        import torch
+        from captum import attr
+
+        if inside.output != "logit" and inside.model.scale in ("softmax", "sigmoid"):
+            raise HarnessError(
+                f"LRP explains what the last layer of {inside.model.name} says; use output logit"
+            )
+        # Captum multiplies by the output at the end, so each column must be a target of its own.
+        columns = len(inside.weights)
+        single = dataclasses.replace(inside, weights=np.eye(columns))
+        needed = [column for column in range(columns) if inside.weights[column].any()]
+        with _ready(inside, "LRP", _LRP):
+            relevance = _each_target(
+                single,
+                lambda target: attr.LRP(single.network()).attribute(
+                    _row(inside.slope.x), target=target
+                ),
+                needed,
+            )
+        weights = torch.as_tensor(inside.weights[needed].T).to(relevance)
+        values = torch.tensordot(weights, relevance, dims=1)
+        _check_sums(inside, "LRP", values, inside.slope.full_value)
+        return Descended(values, notes=("relevance sums to the output, not to a difference",))
+
+
+class _Rectified:
+    """Gradients in which ReLU passes on other gradients than its own."""
+
+    name: str
+    of_captum: str
+    reduce = "l2"
+
+    def __init__(self) -> None:
+        self.settings: Mapping[str, Any] = {}
+
+    def attribute(self, inside: Inside) -> Descended:
+        """Values of targets x features x ...."""
+        import captum.attr
+
+        kind = getattr(captum.attr, self.of_captum)
+        _check_rectified(inside, self.name)
+        with _ready(inside, self.name):
+            values = _each_target(
+                inside,
+                lambda target: kind(inside.network()).attribute(
+                    _row(inside.slope.x), target=target
+                ),
+            )
+        return Descended(values)
+
+
+class GuidedBackprop(_Rectified):
+    """Gradients in which every ReLU passes on positive gradients alone: signed, in units of output
+    per unit of a feature, summing to nothing in particular.
+
+    Source: Springenberg, Dosovitskiy, Brox and Riedmiller 2015, "Striving for Simplicity: The All
+    Convolutional Net", section 3.4; by Captum's `GuidedBackprop`. Raises `HarnessError` for a
+    network that has any activation but `torch.nn.ReLU` modules.
+    """
+
+    name, of_captum = "guided back-propagation", "GuidedBackprop"
+
+
+class Deconvolution(_Rectified):
+    """Gradients in which every ReLU passes on positive gradients, also where it was shut: signed,
+    in units of output per unit of a feature, summing to nothing in particular.
+
+    Source: Zeiler and Fergus 2014, "Visualizing and Understanding Convolutional Networks", section
+    2.1; by Captum's `Deconvolution`. Raises `HarnessError` for a network that has any activation
+    but `torch.nn.ReLU` modules.
+    """
+
+    name, of_captum = "deconvolution", "Deconvolution"
+
+
+@contextmanager
+def _ready(inside: Inside, what: str, known: tuple[str, ...] | None = None) -> Iterator[None]:
+    """The network for the block: of known modules, silent, and restored; Captum's complaints in one
+    sentence."""
+    module = network_of(inside, what)
+    if known is not None:
+        _check_modules(inside, what, known)
+    with left_alone(module), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            yield
+        except HarnessError:
+            raise
+        except (AssertionError, AttributeError, RuntimeError, TypeError) as error:
+            said = " ".join(str(error).split())
+            raise HarnessError(
+                f"{what} does not support {inside.model.name}: {said:.200}"
+            ) from error
+
+
+def _check_modules(inside: Inside, what: str, known: tuple[str, ...]) -> None:
+    import torch
+
+    types = {getattr(torch.nn, name) for name in known}
+    for name, part in inside.model.module.named_modules():
+        if not list(part.children()) and type(part) not in types:
+            # A module of one's own without children may hold parameters, or compute anything.
+            raise HarnessError(
+                f"{what} does not support {inside.model.name}: its module "
+                f"{name or 'itself'!r} is a {type(part).__name__}, for which it has no rule"
+            )
+
+
+def _check_rectified(inside: Inside, what: str) -> None:
+    """Walks back through what autograd recorded: each ReLU must be a module's, and no other step
+    may be an activation, whether or not a module made it."""
+    import torch
+
+    calls = 0
+
+    def count(*_: Any) -> None:
+        nonlocal calls
+        calls += 1
+
+    module = network_of(inside, what)
+    rectifiers = [part for part in module.modules() if isinstance(part, torch.nn.ReLU)]
+    hooks = [part.register_forward_hook(count) for part in rectifiers]
+    try:
+        points = _row(inside.slope.x).requires_grad_(True)
+        outputs = inside.model.forward([inside.reading], points)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    steps = list(_steps(outputs.grad_fn))
+    for name, gated in steps:
+        if name not in _PLAIN or (gated and name in ("Mul", "Div", "Bmm", "Mm", "Baddbmm")):
+            raise HarnessError(
+                f"{what} is for networks whose only activation is ReLU, and {inside.model.name} "
+                f"has a step {name}"
+            )
+    found = sum(name == "Relu" for name, _ in steps)
+    if not found or found != calls:
+        raise HarnessError(
+            f"{what} changes torch.nn.ReLU modules, and {calls} of the {found} ReLU of "
+            f"{inside.model.name} are such modules"
+        )
+
+
+def _steps(end: Any) -> Iterator[tuple[str, bool]]:
+    """Names of autograd's steps, and whether more than one of their inputs depends on features."""
+    waiting, seen = [end], {end}
+    while waiting:
+        step = waiting.pop()
+        following = [one for one, _ in step.next_functions if one is not None]
+        yield step.name().split("::")[-1].split("Backward")[0] or step.name(), len(following) > 1
+        for one in following:
+            if one not in seen:
+                seen.add(one)
+                waiting.append(one)
+
+
+def _row(point: Tensor) -> Tensor:
+    return point.detach().clone()[None]
+
+
+def _each_target(
+    inside: Inside, attribute: Callable[[int], Tensor], targets: list[int] | None = None
+) -> Tensor:
+    """Values of targets x features x ..., one target after another."""
+    import torch
+
+    every = range(inside.weights.shape[1]) if targets is None else targets
+    return torch.stack([attribute(target)[0].detach().double() for target in every])
+
+
+def _check_sums(inside: Inside, what: str, values: Tensor, wanted: NDArray[np.float64]) -> None:
+    import numpy as np
+
+    sums = values.flatten(1).sum(dim=1).cpu().numpy()
+    for found, full in zip(sums, wanted, strict=True):
+        size = max(abs(full), 0.01 * inside.slope.range)
+        # Written so that NaN is refused as well.
+        if not np.abs(found - full) <= max(_MISS * size, 1e-12):
+            raise HarnessError(
+                f"{what} does not support {inside.model.name}: its values at sample "
+                f"'{inside.reading.sample}' sum to {found:.4g} where {full:.4g} is to be explained"
+                f", a miss of {abs(found - full) / max(size, 1e-12):.0%}"
+            )
