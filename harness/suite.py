@@ -209,7 +209,7 @@ def _suite(
         max_unscored=value.get("max_unscored", 1.0),
         human_labels=value.get("human_labels"),
         train=_train(value["train"]) if "train" in value else None,
-        explain=_explain(document, value["explain"]) if "explain" in value else None,
+        explain=_explain(document, value["explain"], folder) if "explain" in value else None,
         about=value.get("about", ""),
         identity=identity,
     )
@@ -220,8 +220,8 @@ def _train(value: Mapping[str, Any]) -> TrainSpec:
     return TrainSpec(_part(value["source"]), options)
 
 
-def _explain(document: documents.Document, value: Mapping[str, Any]) -> ExplainSpec:
-    """Raises `HarnessError` where two methods have one name."""
+def _explain(document: documents.Document, value: Mapping[str, Any], folder: Path) -> ExplainSpec:
+    """Raises `HarnessError` for unknown parts, and where two methods have one name."""
     methods = tuple(_named(item) for item in value["methods"])
     names = [spec.name for spec in methods]
     for i, name in enumerate(names):
@@ -229,6 +229,15 @@ def _explain(document: documents.Document, value: Mapping[str, Any]) -> ExplainS
             raise document.error(("explain", "methods", i), f"there is already a method '{name}'")
     unit = value.get("unit", [])
     units = tuple(_named(item) for item in (unit if isinstance(unit, list) else [unit]))
+    for place, kind, parts in (
+        (("explain", "methods"), "explainers", methods),
+        (("explain", "unit"), "units", units),
+    ):
+        for part in parts:
+            try:
+                part.create(kind, folder)
+            except HarnessError as error:
+                raise document.error(place, str(error)) from error
     own = {"methods", "unit", "top"}
     options = {key: item for key, item in value.items() if key not in own}
     if isinstance(options.get("target"), list):

@@ -162,7 +162,7 @@ def test_a_variant_that_needs_attributions_is_left_out_or_refused(tmp_path: Path
     path = write(tmp_path)
     (tmp_path / "prompts" / "small" / "evidence.yaml").write_text(variant)
     assert "evidence" not in {p.cell.variant for p in planned(path).cells}
-    with pytest.raises(HarnessError, match="attributions are needed"):
+    with pytest.raises(HarnessError, match="the suite needs an 'explain' entry"):
         planned(path, "families=[{family: small, variants: [evidence]}]")
 
 

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from harness.explainers.division import label_map
 from harness.records import Attribution, Unit
 
+_SAID = 0.01  # what weighs a hundredth of the strongest unit, or less, is no evidence to speak of
+_ROUNDING = 1e-6  # of the outputs: below it is what single precision leaves
 _ROWS = ("upper", "middle", "lower")
 _COLUMNS = ("left", "centre", "right")
 
@@ -17,12 +19,11 @@ def summary(attribution: Attribution, top: int = 3) -> str:
     It names no class and no number: units of text are quoted, parts of an image are said by where
     they lie. One unit that fills a place twice is said once.
     """
+    seen = [(v, place) for place, v in enumerate(attribution.values) if v is not None]
+    rounding = _ROUNDING * max(abs(attribution.full or 0.0), abs(attribution.empty or 0.0))
+    least = max(rounding, _SAID * max((abs(value) for value, _ in seen), default=0.0))
     ranked = sorted(
-        (
-            (value, place)
-            for place, value in enumerate(attribution.values)
-            if value is not None and value != 0
-        ),
+        ((value, place) for value, place in seen if abs(value) > least),
         key=lambda item: (-item[0], item[1]),
     )
     for_it = _names(attribution, [place for value, place in ranked if value > 0], top)

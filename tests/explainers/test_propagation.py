@@ -221,6 +221,14 @@ def test_a_network_is_left_as_it_was_after_an_error_too(kind: Any) -> None:
         assert same(before, state(net))
 
 
+@pytest.mark.parametrize("kind", METHODS)
+def test_relu_that_writes_into_its_input_makes_no_difference(kind: Any) -> None:
+    net, x = CNN(bias=False), drawn(1, 3, 8, 8)
+    wanted = found(kind(), tensors(net, x, channels="first"))
+    net.act1.inplace = net.act2.inplace = True
+    np.testing.assert_allclose(found(kind(), tensors(net, x, channels="first")), wanted, atol=1e-9)
+
+
 def test_a_function_is_no_network() -> None:
     net = MLP()
     with pytest.raises(HarnessError, match="is a function"):

@@ -130,7 +130,7 @@ class NeuronGradient:
     reduce = "l2"
 
     def __init__(self, layer: str, neuron: int | Sequence[int]) -> None:
-        several = (neuron,) if isinstance(neuron, int) else tuple(neuron)
+        several = tuple(neuron) if isinstance(neuron, (list, tuple)) else (neuron,)
         for place in several:
             fields.whole("explainer 'neuron_gradient'", 0, neuron=place)
         self.settings: Mapping[str, Any] = {"layer": layer, "neuron": list(several)}
@@ -251,9 +251,18 @@ def _layer_and_gradients(inside: Inside, layer: str, what: str) -> tuple[Tensor,
 
 def _run(inside: Inside, points: Tensor, layer: str, what: str) -> tuple[Tensor, Tensor]:
     """What a layer says at a point, and the targets' values there."""
+    import torch
+
     module = named(inside, layer, what)
     outputs: list[Any] = []
-    hook = module.register_forward_hook(lambda _, __, output: outputs.append(output))
+
+    def keep(_: Any, __: Any, output: Any) -> Any:
+        outputs.append(output)
+        if isinstance(output, torch.Tensor):
+            return output.clone()  # the next module may write into it
+        return None
+
+    hook = module.register_forward_hook(keep)
     try:
         values = inside.network()(points)[0]
     finally:

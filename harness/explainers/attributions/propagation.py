@@ -33,8 +33,8 @@ _AFFINE = (
     "AdaptiveAvgPool2d", "AdaptiveAvgPool3d", "Dropout", "Dropout1d", "Dropout2d", "Dropout3d",
     "Identity", "Flatten", "Unflatten", "Embedding", "ZeroPad2d", "Upsample",
 )  # fmt: skip
-# Those whose differences Captum 0.9 propagates; its softmax subtracts a mean over the whole batch,
-# so it is right for no batch of more than one row and left out.
+# Those whose differences Captum 0.9 propagates; its rule for softmax takes off a mean and is then
+# not complete, so it is left out.
 _DEEP_LIFT = (
     "ReLU", "ELU", "LeakyReLU", "Sigmoid", "Tanh", "Softplus", "MaxPool1d", "MaxPool2d",
     "MaxPool3d",

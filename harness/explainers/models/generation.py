@@ -1,8 +1,9 @@
 """A causal language model's answer, on the token ids as they are: ids in, log-probabilities out.
 
 The prompt is tokenised once; what is said of it is how likely each token of one fixed answer is
-after what is left of the prompt. The answer's ids are put behind the prompt's as ids, never as text
-that is tokenised again, so neither a beginning-of-sequence token nor a chat template can shift them.
+after what is left of the prompt. The answer's ids are put behind the prompt's as ids, never as a
+text that is tokenised again, so neither a beginning-of-sequence token nor a chat template can shift
+them.
 """
 
 from __future__ import annotations
@@ -21,10 +22,10 @@ from harness.classifiers.networks import evaluating, fingerprint
 from harness.explainers.models.embeddings import embedded
 from harness.explainers.models.model import Scale
 from harness.explainers.models.networks import differentiating
+from harness.explainers.models.prompts import decoded, encoded, read_prompt, sentences_of, shown
 from harness.explainers.models.reading import Removal, Size, TextPart
 from harness.explainers.models.text import Tokens, blank, replacement
 from harness.explainers.targets import Target, Targets
-from harness.explainers.units.text import Sentence
 from harness.identity import digest, sha256
 from harness.records import HarnessError, Sample
 
@@ -38,7 +39,6 @@ if TYPE_CHECKING:
 _DTYPES = ("float64", "float32", "bfloat16", "float16")
 # Scores (rows x answer x vocabulary) that are held at once: half a gigabyte in 32 bits.
 _SCORES = 2**27
-_PROBE = "the-text-of-the-user"
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,17 +54,6 @@ class Continuation:
         import numpy as np
 
         return Tokens(np.concatenate([self.prompt, self.answer[:-1]]), {})
-
-
-@dataclass(frozen=True, eq=False)
-class Prompt:
-    """A prompt's token ids, the characters of the sample's text that each stands for, and which
-    are never removed."""
-
-    ids: NDArray[np.int64]
-    spans: tuple[tuple[int, int], ...]
-    fixed: NDArray[np.bool_]
-    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -181,15 +170,16 @@ class LanguageModel:
         """
         if sample.media or not sample.input:
             raise HarnessError(f"{self.name} reads texts, and sample '{sample.id}' is none")
-        prompt = self._prompt(sample.id, sample.text)
+        where = f"{self.name}: the text of sample '{sample.id}'"
+        prompt = read_prompt(self.tokenizer, sample.text, self._chat, where)
         answer = self._answer(sample.id, prompt.ids)
-        shown = _shown(self.tokenizer.decode(answer, clean_up_tokenization_spaces=False))
+        answered = shown(decoded(self.tokenizer, answer.tolist()))
         return AnswerReading(
             sample.id,
             digest([sample.input, prompt.ids.tolist(), answer.tolist()]),
             (TextPart(sample.text, prompt.spans, tokens=True),),
             prompt.fixed,
-            (*prompt.notes, f"the answer explained: {shown}"),
+            (*prompt.notes, f"the answer explained: {answered}"),
             prompt.ids,
             answer,
             replacement(self.tokenizer, removal, self.name),
@@ -198,11 +188,10 @@ class LanguageModel:
 
     def columns(self, reading: AnswerReading) -> Sequence[str]:
         """The answer's tokens, each behind its place: `2: cat`."""
-        decoded = [
-            self.tokenizer.decode([token], clean_up_tokenization_spaces=False)
-            for token in reading.answer.tolist()
+        return [
+            f"{place}: {shown(decoded(self.tokenizer, [token]))}"
+            for place, token in enumerate(reading.answer.tolist())
         ]
-        return [f"{place}: {_shown(text)}" for place, text in enumerate(decoded)]
 
     def targets(self, reading: AnswerReading, target: Target) -> Targets:
         """What is explained of an answer: sums of the log-probabilities of its tokens.
@@ -221,7 +210,7 @@ class LanguageModel:
         if target in ("tokens", "all"):
             return Targets(tuple(columns), np.eye(len(columns)))
         if target == "sentences":
-            names, owner = self._sentences(reading.answer)
+            names, owner = sentences_of(self.tokenizer, reading.answer.tolist())
             return Targets(names, np.eye(len(names))[owner])
         place = columns.index(target) if target in columns else target
         if not isinstance(place, int) or isinstance(place, bool):
@@ -317,48 +306,6 @@ class LanguageModel:
 
     # --- prompts and answers --------------------------------------------------------------
 
-    def _prompt(self, sample: str, text: str) -> Prompt:
-        """The prompt's tokens. Of a chat template's text, only white space that is one token with
-        the sample's own (a word's leading space) is removed with it."""
-        import numpy as np
-
-        if not text.strip():
-            raise HarnessError(f"{self.name}: the text of sample '{sample}' is empty; leave it out")
-        where = f"{self.name}: the text of sample '{sample}'"
-        given, low, core = (
-            _templated(self.tokenizer, text, where) if self._chat else (text, 0, text)
-        )
-        encoded = self._encoded(given, not self._chat, where)
-        high, shift = low + len(core), low - text.index(core)
-        spans, mixed = [], False
-        for start, end in encoded["offset_mapping"]:
-            inside = given[max(start, low) : min(end, high)]
-            outside = given[start : min(end, low)] + given[max(start, high) : end]
-            mine = bool(inside) and (not outside or bool(inside.strip() and not outside.strip()))
-            mixed |= bool(inside.strip() and outside.strip())
-            spans.append((max(start, low) - shift, min(end, high) - shift) if mine else (0, 0))
-        special = np.array(encoded["special_tokens_mask"], dtype=bool)
-        note = "a token holds characters of the chat template and of the text, and is never removed"
-        return Prompt(
-            np.array(encoded["input_ids"], dtype=np.int64),
-            tuple(spans),
-            special | np.array([end <= start for start, end in spans], dtype=bool),
-            (note,) if mixed else (),
-        )
-
-    def _encoded(self, text: str, special: bool, where: str) -> dict[str, Any]:
-        try:
-            encoded = self.tokenizer(
-                text,
-                add_special_tokens=special,
-                return_offsets_mapping=True,
-                return_special_tokens_mask=True,
-                verbose=False,
-            )
-        except Exception as error:  # tokenizers raise on text that is no Unicode, among others
-            raise HarnessError(f"{where} cannot be tokenised: {said(error)}") from error
-        return dict(encoded)
-
     def _taken(self, answers: Any) -> dict[str, NDArray[np.int64]]:
         """The given answers' ids by sample id."""
         if isinstance(answers, str) or not isinstance(answers, Mapping | Sequence):
@@ -374,7 +321,7 @@ class LanguageModel:
 
         where = f"{self.name}: the answer of sample '{sample}'"
         if isinstance(answer, str):
-            ids = self._encoded(answer, False, where)["input_ids"]
+            ids = encoded(self.tokenizer, answer, False, where)["input_ids"]
         else:
             try:
                 ids = [operator.index(token) for token in answer]
@@ -435,59 +382,6 @@ class LanguageModel:
                 ids = torch.cat([ids, likeliest], dim=1)
         return np.array(found, dtype=np.int64)
 
-    def _sentences(self, answer: NDArray[np.int64]) -> tuple[tuple[str, ...], NDArray[np.int64]]:
-        """The names of the answer's sentences, and the place of each token's sentence: that of its
-        first character that is no white space, as for units."""
-        import numpy as np
-
-        ids = answer.tolist()
-        # Bytes of a character that is not complete yet decode to U+FFFD: they stand where it does.
-        ahead = [self._decoded(ids[:place]).rstrip("\ufffd") for place in range(len(ids))]
-        text = self._decoded(ids)
-        edges = [*(len(prefix) for prefix in ahead), len(text)]
-        places = []
-        for start, end in zip(edges, edges[1:], strict=False):
-            piece = text[start:end]
-            places.append(start + (len(piece) - len(piece.lstrip()) if piece.strip() else 0))
-        spans = Sentence().split(text) or ((0, 0),)
-        names = [f"{place}: {_shown(text[a:b])}" for place, (a, b) in enumerate(spans)]
-        starts = [start for start, _ in spans]
-        return tuple(names), np.searchsorted(starts, places, side="right") - 1
-
-    def _decoded(self, ids: list[int]) -> str:
-        """Tokens as text, special ones left out."""
-        return str(
-            self.tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False)
-        )
-
-
-def _templated(tokenizer: Any, text: str, where: str) -> tuple[str, int, str]:
-    """The prompt that the chat template makes of a user's text, the place in it where that text
-    begins, and what the template leaves of it: many strip the white space around it."""
-
-    def rendered(content: str) -> str:
-        messages = [{"role": "user", "content": content}]
-        try:
-            return str(
-                tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
-            )
-        except Exception as error:  # templates raise what they like
-            raise HarnessError(
-                f"{where} cannot be put through the chat template: {said(error)}"
-            ) from error
-
-    # The text itself may stand in the template too, so its place is found by another one's.
-    before, _, after = rendered(_PROBE).partition(_PROBE)
-    given = rendered(text)
-    middle = given[len(before) : len(given) - len(after)]
-    if given != before + middle + after or middle.strip() != text.strip():
-        raise HarnessError(
-            f"{where} is not what stands in the prompt, because the chat template changes or "
-            "repeats it; leave chat out and give the whole prompt as the text"
-        )
-    core = text if middle == text else text.strip()
-    return given, len(before) + middle.index(core), core
-
 
 def _tokenizer(checkpoint: Checkpoint, where: str) -> Any:
     from transformers import AutoTokenizer
@@ -520,10 +414,3 @@ def _ends(module: Any, tokenizer: Any) -> tuple[int, ...]:
 
 def _kind(module: Any) -> str:
     return type(module).__name__
-
-
-def _shown(text: str) -> str:
-    """A piece of an answer on one line; what is white space alone, in quotes."""
-    for sign, written in (("\n", "\\n"), ("\r", "\\r"), ("\t", "\\t")):
-        text = text.replace(sign, written)
-    return text.strip() or f"'{text}'"

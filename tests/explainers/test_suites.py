@@ -1,0 +1,181 @@
+"""`explain:` in a suite and `harness explain`: stored, taken up again, and shown in prompts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from small_suite import changed, write
+
+from harness.cli import main
+from harness.pipeline import plan_only, run
+from harness.records import HarnessError
+from harness.store import Store
+from harness.suite import load
+
+CLASSIFIER = '''"""Counts words that speak for gastritis; writes down how often it was asked."""
+from pathlib import Path
+
+ASKED = Path(__file__).parent / "asked.txt"
+
+
+def judge(texts):
+    with ASKED.open("a") as file:
+        file.write("x" * len(texts))
+    shares = [0.2 + 0.5 * ("painkillers" in t) + 0.2 * ("Red" in t) - 0.1 * ("meals" in t) for t in texts]
+    return [{"g": share, "i": 1 - share} for share in shares]
+'''
+EVIDENCE = (
+    "variant: evidence\nof: base\naxis: detail\npreserves_meaning: false\n"
+    "user: 'Finding: {{ label }}. The classifier relied on {{ evidence_summary }}.'\n"
+)
+
+
+def suite(folder: Path, **changes: Any) -> Path:
+    """The small suite with a classifier that can be asked, and a variant that shows evidence."""
+    changes = {
+        "classifier": {"kind": "callable", "function": "./judge.py:judge", "classes": ["g", "i"]},
+        "label_map": {"g": "gastritis", "i": "indigestion"},
+        "explain": {"methods": ["exact_shapley", "leave_one_out"], "unit": "word"},
+        "families": ["small"],
+        **changes,
+    }
+    return write(
+        folder,
+        changed(**changes),
+        **{"judge.py": CLASSIFIER, "prompts__small__evidence.yaml": EVIDENCE},
+    )
+
+
+def asked(folder: Path) -> int:
+    return len((folder / "asked.txt").read_text())
+
+
+def prompts(folder: Path, variant: str) -> dict[str, str]:
+    """What the variant's first prompt says, by sample, of arm predicted."""
+    loaded = load(str(folder / "suite.yaml"))
+    plan, _ = plan_only(loaded)
+    return {
+        p.cell.sample: p.request.messages[-1].text
+        for p in plan.cells
+        if p.cell.variant == variant and p.cell.arm == "predicted" and p.cell.aspect == "causes"
+    }
+
+
+def test_a_prompt_shows_the_units_that_weigh_most_and_no_label(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    suite(tmp_path)
+    said = prompts(tmp_path, "evidence")
+    assert said["s1"] == "Finding: gastritis. The classifier relied on “painkillers.”."
+    assert said["s3"].startswith("Finding: indigestion. The classifier relied on “meals.”")
+    assert "“Red”" in said["s2"]
+    assert "against it: “Red”" in said["s2"]
+    assert said["s4"].endswith("nothing in particular.")
+
+
+def test_attributions_are_stored_and_not_computed_again(tmp_path: Path) -> None:
+    path = suite(tmp_path)
+    result = run(load(str(path)), out=tmp_path / "run")
+    with Store.read(tmp_path / "run") as store:
+        held = store.attributions()
+    assert len(held) == 4 * 2
+    assert {a.target for a in held.values()} == {"gastritis", "indigestion"}
+    first = next(a for a in held.values() if (a.sample, a.method) == ("s1", "exact_shapley"))
+    assert dict(zip([u.text for u in first.units], first.values, strict=True)) == pytest.approx(
+        {"Burning ": 0, "after ": 0, "painkillers.": 0.5}
+    )
+    before = asked(tmp_path)
+    again = run(load(str(path), ["scorers=[label]"]), out=tmp_path / "run")
+    predictions = 4
+    assert asked(tmp_path) - before == predictions
+    assert again.folder == result.folder
+    with Store.read(tmp_path / "run") as store:
+        assert store.attributions() == held
+    run(load(str(path), ["explain.methods=[lime]"]), out=tmp_path / "run")
+    with Store.read(tmp_path / "run") as store:
+        assert {a.method for a in store.attributions().values()} == {
+            "exact_shapley", "leave_one_out", "lime",
+        }  # fmt: skip
+
+
+def test_the_shell_explains_a_suite_and_says_what_weighs_most(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path, out = str(suite(tmp_path)), str(tmp_path / "run")
+    assert main(["explain", path, "--out", out]) == 0
+    said = capsys.readouterr().out
+    assert "s1  gastritis (probability 0.7, with every word removed 0.2)" in said
+    assert "+0.5  “painkillers.”" in said
+    assert "exact_shapley of words, 8 evaluations" in said
+    assert main(["explain", path, "--out", out, "--method", "lime,rise", "--unit", "sentence", "--target",
+                 "gastritis,indigestion", "--limit", "1", "--removal", "delete"]) == 0  # fmt: skip
+    said = capsys.readouterr().out
+    assert "s1  gastritis - indigestion" in said
+    assert "lime of sentences" in said
+    assert "rise of sentences" in said
+    with Store.read(Path(out)) as store:
+        held = store.attributions().values()
+    assert {a.removal for a in held if a.method == "lime"} == {"delete"}
+    run(load(path), out=out)  # the folder goes on as the suite's run
+    with Store.read(Path(out)) as store:
+        assert {a.method for a in store.attributions().values()} >= {"lime", "exact_shapley"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--method", "kernel_sharp"], "did you mean 'kernel_shap'"),
+        (["--unit", "worrd"], "did you mean 'word'"),
+        (["--target", "ulcer"], "there is no class 'ulcer'"),
+        (["--output", "logit"], "no logits"),
+        (["--budget", "2"], "it needs"),
+    ],
+)
+def test_mistakes_at_the_shell_are_one_sentence_and_exit_code_2(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], message: str
+) -> None:
+    path = str(suite(tmp_path, explain=None))
+    method = [] if "--method" in arguments else ["--method", "kernel_shap"]
+    assert main(["explain", path, "--out", str(tmp_path / "run"), *method, *arguments]) == 2
+    *progress, error = capsys.readouterr().err.splitlines()
+    assert error.startswith("harness: ")
+    assert message in error
+    assert not any("Traceback" in line for line in progress)
+
+
+def test_a_suite_without_a_classifier_has_nothing_to_explain(tmp_path: Path) -> None:
+    path = write(tmp_path, changed(classifier=None, arms=["none"]))
+    with pytest.raises(HarnessError, match="without a classifier there is nothing to be explained"):
+        load(str(path), ["explain={methods: [lime]}"])
+    with pytest.raises(HarnessError, match="no classifier"):
+        from harness.pipeline import explain
+        from harness.suite import explain_spec
+
+        loaded = load(str(path))
+        explain(loaded, explain_spec(loaded, ["lime"], []), out=tmp_path / "run")
+
+
+def test_a_run_of_the_schema_before_is_read_and_completed(tmp_path: Path) -> None:
+    import sqlite3
+
+    path = suite(tmp_path, explain=None)
+    run(load(str(path)), out=tmp_path / "run")
+    with sqlite3.connect(tmp_path / "run" / "run.sqlite") as db:
+        db.execute("DROP TABLE attributions")
+        db.execute("UPDATE meta SET value = '2' WHERE key = 'schema_version'")
+    db.close()
+    with Store.read(tmp_path / "run") as store:
+        assert store.attributions() == {}
+        assert len(store.generations()) > 0
+    assert main(["explain", str(path), "--out", str(tmp_path / "run"), "--limit", "1"]) == 0
+    with Store.read(tmp_path / "run") as store:
+        assert len(store.attributions()) == 1
+
+
+def test_the_evidence_variant_is_left_out_without_an_explain_entry(tmp_path: Path) -> None:
+    loaded = load(str(suite(tmp_path, explain=None)))
+    assert "evidence" in loaded.families[0].left_out
+    assert "evidence" not in {p.cell.variant for p in plan_only(loaded)[0].cells}
