@@ -1,4 +1,5 @@
-"""What each kind of part must offer, as protocols.
+"""What each kind of part must offer, as protocols. Explainers are of three kinds, each beside its
+engine: `harness.explainers.games.Perturbation`, `.gradients.Gradient` and `.inside.Inspection`.
 
 A part of one's own needs no base class: any object with these attributes will do. Constructors
 take the fields of the part's entry in the suite as keyword arguments. `tests/test_plugins.py` holds
@@ -8,7 +9,7 @@ every registered part against what is written here.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 from harness.records import (
     Capabilities,
@@ -132,6 +133,24 @@ class Scorer(Protocol):
     def requests(self, subject: Subject) -> Sequence[Request]: ...
 
     def score(self, subject: Subject, generations: Sequence[Generation]) -> Sequence[Score]: ...
+
+
+@runtime_checkable
+class UnitKind(Protocol):
+    """How a text or an array is divided into what an attribution speaks about: entry point group
+    `harness.units`.
+
+    `reads` is `text` or `array`; `within` names the larger kind that its units lie in (of words:
+    sentences), or `None`. A kind with settings has them as `settings`, part of an attribution's
+    key. `split` is given a text, and returns the characters [start, end) of units that together are
+    the text; or an array, channels last, and returns a label map of `array.shape[:-1]`: the numbers
+    of units from 0, -1 where a place is in none and is never removed. `sample` is the sample's id.
+    """
+
+    reads: str
+    within: str | None
+
+    def split(self, content: Any, sample: str = "") -> Any: ...
 
 
 @runtime_checkable

@@ -21,12 +21,14 @@ from typing import Any
 from harness import cli, contracts, documents, pipeline, plugins, records
 from harness import run as run_function
 from harness.backends.control import Control
+from harness.explainers.explain import explain as explain_function
+from harness.explainers.explanation import Explanation
 from harness.records import Metric
 from harness.suite import CONTROLS
 
 REFERENCE = Path(__file__).parents[1] / "docs" / "reference"
 NOTICE = "<!-- Made by tools/make_reference.py; change the code, not this page. -->"
-KINDS = ("sources", "classifiers", "backends", "scorers", "views")
+KINDS = ("sources", "classifiers", "explainers", "units", "backends", "scorers", "views")
 FILES = {
     "suite": "A suite file",
     "family": "A prompt family: `family.yaml`",
@@ -195,7 +197,7 @@ def _type(schema: Schema) -> str:
 
 
 def parts() -> Iterator[str]:
-    """Every built-in source, classifier, backend and scorer with the fields it takes."""
+    """Every built-in part with the fields it takes."""
     yield (
         "What a suite may name, and the fields that each takes. A field of a backend stands in the "
         "model's entry, that of another part beside its `kind`. `harness list KIND` also shows the "
@@ -297,6 +299,10 @@ def python() -> Iterator[str]:
     yield docstring(run_function)
     yield f"### harness.pipeline.run{_keywords(pipeline.run)}"
     yield docstring(pipeline.run)
+    yield f"### harness.explain{_keywords(explain_function)}"
+    yield docstring(explain_function)
+    yield "### Explanation"
+    yield docstring(Explanation)
     yield "### RunResult"
     yield docstring(pipeline.RunResult)
     yield table(

@@ -13,14 +13,14 @@ import numpy as np
 import pytest
 import torch
 import transformers
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from tokenizers.processors import TemplateProcessing
 
 from harness import serial
 from harness.backends.checkpoint import find
 from harness.explainers.attributions.integrated_gradients import IntegratedGradients
-from harness.explainers.attributions.kernel_shap import KernelShap
 from harness.explainers.attributions.occlusion import LeaveOneOut
-from harness.explainers.attributions.saliency import Saliency
+from harness.explainers.attributions.saliency import InputXGradient, Saliency
 from harness.explainers.attributions.shapley import ExactShapley
 from harness.explainers.explain import explain
 from harness.explainers.models import generation
@@ -30,33 +30,54 @@ from harness.explainers.models.reading import Removal
 from harness.records import Attribution, HarnessError, Part, Sample
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "backends"))
-sys.path.insert(0, str(Path(__file__).parent.parent / "classifiers"))
-from classification_checkpoints import byte_pairs
-from language_checkpoints import ROLES, make_llama, make_tokenizer, text_config
+
+from language_checkpoints import ROLES, make_llama, text_config
 
 hf: Any = transformers
 KINDS = ["gpt2", "llama", "llama_bos", "llama_chat"]
 PROMPT = "the scan shows no lesion in north"
+# Norms of Llama are computed in 32 bits, whatever the weights are.
+CLOSE = {"gpt2": 1e-9, "llama": 1e-5, "llama_bos": 1e-5, "llama_chat": 1e-5}
 ANSWER = " here are a few. Seen in the east!\n"
 DELETE = Removal("delete")
+
+
+def byte_level(special: list[str]) -> tuple[dict[str, int], list[tuple[str, str]]]:
+    """A vocabulary of bytes, of some words and of beginnings of others, and its merges; written
+    down, because a trainer breaks ties by chance."""
+    known = [*special, *sorted(pre_tokenizers.ByteLevel.alphabet())]
+    merges = []
+    for word in ["Ġthe", "Ġscan", "Ġsho", "Ġno", "Ġles", "Ġin", "the"]:
+        for place in range(1, len(word)):
+            pair = (word[:place], word[place])
+            if "".join(pair) not in known:
+                known.append("".join(pair))
+                merges.append(pair)
+    return {token: place for place, token in enumerate(known)}, merges
 
 
 def network(kind: str) -> tuple[Any, Any]:
     """A random network in 64 bits and its tokenizer."""
     if kind == "gpt2":
-        tokenizer = byte_pairs(hf.GPT2Tokenizer, ["<|endoftext|>"])
+        vocabulary, merges = byte_level(["<|endoftext|>"])
+        tokenizer = hf.GPT2Tokenizer(vocab=vocabulary, merges=merges)
         config = hf.GPT2Config(
             n_embd=32, n_layer=2, n_head=2, n_positions=128, initializer_range=0.5,
             vocab_size=len(tokenizer), bos_token_id=0, eos_token_id=0,
         )  # fmt: skip
         make: Any = hf.GPT2LMHeadModel
     else:
-        tokenizer = make_tokenizer(ROLES if kind == "llama_chat" else None)
-        tokenizer.unk_token = "<pad>"
+        core = Tokenizer(models.BPE(*byte_level(["<pad>", "<s>", "</s>", "<unk>"])))
+        core.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+        core.decoder = decoders.ByteLevel()
         if kind == "llama_bos":
-            tokenizer.backend_tokenizer.post_processor = TemplateProcessing(
-                single="<s> $A", special_tokens=[("<s>", tokenizer.bos_token_id)]
+            core.post_processor = TemplateProcessing(
+                single="<s> $A", special_tokens=[("<s>", core.token_to_id("<s>"))]
             )
+        tokenizer = hf.PreTrainedTokenizerFast(
+            tokenizer_object=core, bos_token="<s>", eos_token="</s>", pad_token="<pad>",
+            unk_token="<unk>", chat_template=ROLES if kind == "llama_chat" else None,
+        )  # fmt: skip
         config, make = text_config(tokenizer), hf.LlamaForCausalLM
     torch.manual_seed(3)
     return make(config).double().eval(), tokenizer
@@ -89,6 +110,13 @@ def prompt_ids(kind: str, tokenizer: Any, text: str) -> list[int]:
     return [tokenizer.bos_token_id] * (kind == "llama_bos") + bare(tokenizer, text)
 
 
+def shapes(model: LanguageModel) -> list[tuple[int, ...]]:
+    """Is told the shape of the scores of each forward pass from now on."""
+    seen: list[tuple[int, ...]] = []
+    model.module.lm_head.register_forward_hook(lambda *a: seen.append(tuple(a[2].shape)))
+    return seen
+
+
 def whole(model: LanguageModel, reading: Any) -> np.ndarray[Any, Any]:
     return model.outputs([reading.left(np.ones(len(reading.ids), dtype=bool))])[0]
 
@@ -111,7 +139,7 @@ def test_log_probabilities_are_those_of_a_plain_forward_pass(kind: str) -> None:
         model = LanguageModel(net, tokenizer, answers={"s": given}, chat=kind == "llama_chat")
         reading = model.read(sample(), Removal())
         wanted = plain(net, prompt_ids(kind, tokenizer, PROMPT), ids)
-        np.testing.assert_allclose(whole(model, reading), wanted, atol=1e-10)
+        np.testing.assert_allclose(whole(model, reading), wanted, atol=CLOSE[kind])
         assert len(model.columns(reading)) == len(ids)
 
 
@@ -119,13 +147,16 @@ def test_trailing_newlines_and_the_end_token_are_tokens_of_their_own() -> None:
     net, tokenizer = network("llama_bos")
     ids = [*bare(tokenizer, " here\n"), tokenizer.eos_token_id]
     model = LanguageModel(net, tokenizer, answers=[ids])
-    names = list(model.columns(model.read(sample(name="0"), Removal())))
+    reading = model.read(sample(name="0"), Removal())
+    assert reading.notes == ("the answer explained: here\\n</s>",)
+    names = list(model.columns(reading))
     assert names[-2:] == [f"{len(ids) - 2}: \\n", f"{len(ids) - 1}: </s>"]
     assert len(set(names)) == len(names)
 
 
-def test_rows_together_say_what_each_says_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    model = model_of()
+@pytest.mark.parametrize("kind", ["gpt2", "llama"])
+def test_rows_together_say_what_each_says_alone(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = model_of(kind)
     for removal in (Removal(), DELETE):
         reading = model.read(sample(), removal)
         kept = np.random.default_rng(0).random((12, len(reading.ids))) < 0.5
@@ -135,29 +166,40 @@ def test_rows_together_say_what_each_says_alone(monkeypatch: pytest.MonkeyPatch)
         for shape in set(shapes):
             mine = [place for place, one in enumerate(shapes) if one == shape]
             together = model.outputs([rows[place] for place in mine])
-            np.testing.assert_allclose(together, alone[mine], atol=1e-9)
+            np.testing.assert_allclose(together, alone[mine], atol=CLOSE[kind])
         monkeypatch.setattr(generation, "_SCORES", 1)
-        np.testing.assert_allclose(model.outputs(rows[:1] * 3), alone[[0, 0, 0]], atol=1e-9)
+        np.testing.assert_allclose(model.outputs(rows[:1] * 3), alone[[0, 0, 0]], atol=CLOSE[kind])
         monkeypatch.undo()
 
 
-def test_attributions_do_not_hang_on_the_size_of_batches() -> None:
+def test_attributions_do_not_hang_on_the_size_of_batches(monkeypatch: pytest.MonkeyPatch) -> None:
     samples = [sample(), sample("a few of them", "t"), sample("no lesion", "u")]
-    model = model_of(answers={"s": ANSWER, "t": " here", "u": ANSWER})
+    model = model_of("gpt2", answers={"s": ANSWER, "t": " here", "u": ANSWER})
     methods: dict[str, Any] = {"loo": LeaveOneOut(), "saliency": Saliency(absolute=False)}
     found = [explain(model, samples, methods, batch_tokens=tokens) for tokens in (1, 10_000)]
-    for one, other in zip(*found, strict=True):
-        np.testing.assert_allclose(values(one), values(other), atol=1e-9)
+    monkeypatch.setattr(generation, "_SCORES", 1)  # scores of one row at a time
+    found.append(explain(model, samples, methods))
+    for one, *others in zip(*found, strict=True):
+        for other in others:
+            np.testing.assert_allclose(values(one), values(other), atol=1e-9)
 
 
 def test_scores_are_made_at_the_answers_places_alone() -> None:
     model = model_of()
-    seen: list[tuple[int, ...]] = []
-    hook = model.module.lm_head.register_forward_hook(lambda *a: seen.append(tuple(a[2].shape)))
+    seen = shapes(model)
     reading = model.read(sample(), Removal())
     whole(model, reading)
-    hook.remove()
     assert seen == [(1, len(reading.answer), model.module.config.vocab_size)]
+
+
+def test_scores_held_at_once_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = model_of()
+    answer, vocabulary = len(model.read(sample(), Removal()).answer), model.module.config.vocab_size
+    monkeypatch.setattr(generation, "_SCORES", 3 * answer * vocabulary)
+    seen = shapes(model)
+    explain(model, [sample()], {"shap": ExactShapley(), "ig": IntegratedGradients(steps=10)})
+    assert max(rows for rows, _, _ in seen) == 3
+    assert {shape[1:] for shape in seen} == {(answer, vocabulary)}
 
 
 class Bare(torch.nn.Module):
@@ -180,7 +222,7 @@ def test_networks_that_make_all_scores_say_the_same() -> None:
     readings = [model.read(sample(), Removal()) for model in models]
     np.testing.assert_array_equal(readings[0].answer, readings[1].answer)
     one, other = (whole(m, r) for m, r in zip(models, readings, strict=True))
-    np.testing.assert_allclose(one, other, atol=1e-10)
+    np.testing.assert_allclose(one, other, atol=1e-5)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -193,7 +235,6 @@ def test_the_answer_explained_is_the_likeliest_token_each_time(kind: str) -> Non
         wanted.append(int(net(torch.tensor([ids + wanted])).logits[0, -1].argmax()))
     reading = model.read(sample(), Removal())
     assert reading.answer.tolist() == wanted
-    assert tokenizer.decode(wanted).split("\n")[0].strip()[:5] in reading.notes[-1]
 
 
 def test_a_generated_answer_ends_with_the_token_that_ends_it() -> None:
@@ -214,7 +255,7 @@ def test_values_are_shapley_values_by_brute_force(kind: str, removal: str) -> No
     (found,) = explain(model, [sample(text)], ExactShapley(), "word", removal=removal)
     pieces = [bare(tokenizer, ("" if n == 0 else " ") + w) for n, w in enumerate(text.split())]
     start = [tokenizer.bos_token_id] * (kind == "llama_bos")
-    assert start + sum(pieces, []) == prompt_ids(kind, tokenizer, text)
+    assert [*start, *itertools.chain(*pieces)] == prompt_ids(kind, tokenizer, text)
     answer = bare(tokenizer, ANSWER)
 
     def worth(kept: frozenset[int]) -> float:
@@ -234,17 +275,18 @@ def test_values_are_shapley_values_by_brute_force(kind: str, removal: str) -> No
         for place, player in enumerate(order):
             before = frozenset(order[:place])
             wanted[player] += worths[before | {player}] - worths[before]
-    np.testing.assert_allclose(values(found), wanted / math.factorial(4), atol=1e-9)
-    assert found.target == "answer" and found.output == "log_probability"
-    assert found.full == pytest.approx(worths[frozenset(range(4))], abs=1e-9)
+    np.testing.assert_allclose(values(found), wanted / math.factorial(4), atol=CLOSE[kind])
+    assert found.target == "answer"
+    assert found.output == "log_probability"
+    assert found.full == pytest.approx(worths[frozenset(range(4))], abs=CLOSE[kind])
 
 
 @pytest.mark.parametrize("parts", ["tokens", "all", "sentences"])
-@pytest.mark.parametrize("method", [KernelShap, IntegratedGradients])
+@pytest.mark.parametrize("method", [ExactShapley, IntegratedGradients])
 def test_the_values_of_tokens_and_of_sentences_sum_to_the_answers(method: Any, parts: str) -> None:
     # At a fixed number of steps: as many as needed differ from target to target.
     made = method(steps=20) if method is IntegratedGradients else method()
-    model = model_of("llama_bos")
+    model = model_of("gpt2")
     (answer,) = explain(model, [sample()], made)
     several = explain(model, [sample()], made, target=parts)
     reading = model.read(sample(), Removal())
@@ -292,42 +334,56 @@ def test_an_answer_of_an_end_token_alone_is_one_sentence() -> None:
     assert found.values == answer.values
 
 
+def said_of(model: LanguageModel, reading: Any, points: torch.Tensor) -> torch.Tensor:
+    """Log-probabilities of the answer's tokens from embeddings given as such, without any hook."""
+    answer = torch.as_tensor(reading.answer)
+    behind = model.module.get_input_embeddings()(answer).detach()
+    logits = model.module(inputs_embeds=torch.cat([points, behind])[None]).logits[0]
+    logs = logits[len(points) - 1 : -1].log_softmax(-1)
+    return logs.gather(1, answer[:, None])[:, 0]
+
+
 @pytest.mark.parametrize("kind", KINDS)
-def test_gradients_are_those_of_finite_differences(kind: str) -> None:
+def test_gradients_are_those_by_embeddings_given_as_such(kind: str) -> None:
     model = model_of(kind)
-    net, reading = model.module, model.read(sample(), Removal())
+    reading = model.read(sample(), Removal())
     x = model.point(reading)
-    table = net.get_input_embeddings()
-    behind = table(torch.as_tensor(reading.answer)).detach()
-
-    def said(points: torch.Tensor) -> torch.Tensor:
-        with torch.no_grad():
-            logits = net(inputs_embeds=torch.cat([points, behind])[None]).logits[0]
-        logs = logits[len(x) - 1 : -1].log_softmax(-1)
-        return logs.gather(1, torch.as_tensor(reading.answer)[:, None])[:, 0]
-
-    points = x[None].clone().requires_grad_(True)
+    points = torch.stack([x, 0.5 * x]).requires_grad_(True)
+    others = [x.clone().requires_grad_(True), (0.5 * x).requires_grad_(True)]
     with model.evaluating():
-        outputs = model.forward([reading], points)
-        np.testing.assert_allclose(outputs[0].detach(), said(x), atol=1e-9)
-        rng = np.random.default_rng(0)
-        for _ in range(5):
-            token, width = int(rng.integers(len(x))), int(rng.integers(x.shape[1]))
-            column = int(rng.integers(len(reading.answer)))
-            (slope,) = torch.autograd.grad(outputs[0, column], points, retain_graph=True)
-            step = torch.zeros_like(x)
-            step[token, width] = 1e-5
-            wanted = (said(x + step) - said(x - step))[column] / 2e-5
-            assert float(slope[0, token, width]) == pytest.approx(float(wanted), rel=1e-4, abs=1e-6)
+        outputs = model.forward([reading, reading], points)
+        outputs.square().sum().backward()  # weighs each token by what is said of it
+        for row, other in enumerate(others):
+            said = said_of(model, reading, other)
+            said.square().sum().backward()
+            assert torch.allclose(outputs[row], said, atol=CLOSE[kind])
+    assert points.grad is not None
+    for gradient, other in zip(points.grad, others, strict=True):
+        assert other.grad is not None
+        scale = float(other.grad.abs().max())
+        assert torch.allclose(gradient, other.grad, atol=CLOSE[kind] * scale)
 
 
-def test_integrated_gradients_of_an_answer_are_complete() -> None:
-    model = model_of("llama_bos")
+def test_gradients_are_those_of_finite_differences() -> None:
+    model = model_of("gpt2")
+    reading = model.read(sample(), Removal())
+    (found,) = explain(model, [sample()], InputXGradient(), "token", target=3)
+    x = model.point(reading)
+    for token in range(len(x)):
+        step = torch.zeros_like(x)
+        step[token] = 1e-6 * x[token]
+        with torch.no_grad():
+            ends = [float(said_of(model, reading, x + sign * step)[3]) for sign in (1, -1)]
+        wanted = (ends[0] - ends[1]) / 2e-6
+        assert found.values[token] == pytest.approx(wanted, rel=1e-5, abs=1e-6)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_integrated_gradients_of_an_answer_are_complete(kind: str) -> None:
+    model = model_of(kind)
     (found,) = explain(model, [sample()], IntegratedGradients(tolerance=0.01), "word")
-    assert found.full is not None and found.empty is not None
-    gap = found.full - found.empty
-    assert abs(values(found).sum() - gap) <= 0.011 * max(abs(gap), 0.01 * abs(gap))
-    assert found.completeness_error is not None and found.completeness_error <= 0.011
+    gap = (found.full or 0.0) - (found.empty or 0.0)
+    assert abs(values(found).sum() - gap) <= 0.01 * abs(gap)
 
 
 @pytest.mark.parametrize("removal", ["mask", "delete"])
@@ -413,7 +469,7 @@ def test_a_prompt_that_is_too_long_is_refused_with_numbers() -> None:
     net, tokenizer = network("gpt2")
     count = len(bare(tokenizer, PROMPT))
     fits = LanguageModel(net, tokenizer, max_new_tokens=128 - count)
-    fits._check_length("s", count, 128 - count, "", "")
+    assert len(fits.read(sample(), Removal()).answer) <= 128 - count
     with pytest.raises(HarnessError, match=rf"has {count} tokens .* up to {129 - count}, .* 128"):
         LanguageModel(net, tokenizer, max_new_tokens=129 - count).read(sample(), Removal())
     answer = [1] * (129 - count)
@@ -487,12 +543,13 @@ def test_other_answers_and_other_weights_have_other_hashes() -> None:
 def test_a_folder_is_explained_and_hashed_as_a_checkpoint(tmp_path: Path) -> None:
     folder = make_llama(tmp_path)
     model = LanguageModel(folder, chat=True, max_new_tokens=4, dtype="float64")
-    assert isinstance(model, Model) and isinstance(model, Differentiable)
+    assert isinstance(model, Model)
+    assert isinstance(model, Differentiable)
     assert model.revision == find(str(folder)).revision
     net = hf.LlamaForCausalLM.from_pretrained(folder).double()
     reading = model.read(sample(), DELETE)
     wanted = plain(net, prompt_ids("llama_chat", model.tokenizer, PROMPT), reading.answer.tolist())
-    np.testing.assert_allclose(whole(model, reading), wanted, atol=1e-9)
+    np.testing.assert_allclose(whole(model, reading), wanted, atol=1e-5)
     with pytest.raises(HarnessError, match="there is no model folder"):
         LanguageModel("./nowhere")
     with pytest.raises(HarnessError, match="leave tokenizer out"):
@@ -532,18 +589,19 @@ def test_a_trained_model_is_explained_with_its_own_tokenizer(shared_data: Path) 
     folder = shared_data / "stories260k"
     if not folder.is_dir():
         pytest.skip(f"there is no stories260k in {shared_data}")
-    text = "Once upon a time, there was a little girl named Lily. Her dog was called"
-    model = LanguageModel(folder, max_new_tokens=12, dtype="float64")
+    text = "Lily had a red ball. One day, she saw a big bear. The bear wanted the red"
+    model = LanguageModel(folder, max_new_tokens=20, dtype="float64")
     given = LanguageModel(folder, answers={"s": " Lily was happy.\n"}, dtype="float64")
     net = hf.LlamaForCausalLM.from_pretrained(folder).double()
     ids = [1, *bare(model.tokenizer, text)]
     for one in (model, given):
         reading = one.read(sample(text), Removal())
         wanted = plain(net, ids, reading.answer.tolist())
-        np.testing.assert_allclose(whole(one, reading), wanted, atol=1e-9)
-    # In the training data, a name in the answer comes from the same name in the prompt.
-    (found,) = explain(
-        LanguageModel(folder, answers={"s": "Lily"}), [sample(text)], LeaveOneOut(), "word"
-    )
-    best = found.units[int(np.argmax(values(found)))]
-    assert best.text is not None and best.text.strip() == "Lily."
+        np.testing.assert_allclose(whole(one, reading), wanted, atol=1e-5)
+    # It goes on with "ball", because it was red, and because a ball was spoken of.
+    assert model.read(sample(text), Removal()).notes[-1].startswith("the answer explained: ball")
+    ball = LanguageModel(folder, answers={"s": "ball"})
+    methods: dict[str, Any] = {"loo": LeaveOneOut(), "ig": IntegratedGradients()}
+    for found in explain(ball, [sample(text)], methods, "word"):
+        largest = np.argsort(values(found))[-2:]
+        assert {(found.units[i].text or "").strip() for i in largest} == {"red", "ball."}

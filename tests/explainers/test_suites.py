@@ -9,10 +9,10 @@ import pytest
 from small_suite import changed, write
 
 from harness.cli import main
-from harness.pipeline import plan_only, run
+from harness.pipeline import explain, plan_only, run
 from harness.records import HarnessError
 from harness.store import Store
-from harness.suite import load
+from harness.suite import explain_spec, load
 
 CLASSIFIER = '''"""Counts words that speak for gastritis; writes down how often it was asked."""
 from pathlib import Path
@@ -150,11 +150,8 @@ def test_a_suite_without_a_classifier_has_nothing_to_explain(tmp_path: Path) -> 
     path = write(tmp_path, changed(classifier=None, arms=["none"]))
     with pytest.raises(HarnessError, match="without a classifier there is nothing to be explained"):
         load(str(path), ["explain={methods: [lime]}"])
+    loaded = load(str(path))
     with pytest.raises(HarnessError, match="no classifier"):
-        from harness.pipeline import explain
-        from harness.suite import explain_spec
-
-        loaded = load(str(path))
         explain(loaded, explain_spec(loaded, ["lime"], []), out=tmp_path / "run")
 
 

@@ -123,7 +123,9 @@ def _read(last: Tensor, values: Tensor, inside: Inside) -> Tensor:
 def _on_features(share: Tensor, inside: Inside) -> Tensor:
     """Shares of tokens as values of features."""
     features = len(inside.slope.x)
-    if isinstance(inside.reading.parts[0], TextPart) or len(share) == features:
+    if isinstance(inside.reading.parts[0], TextPart):
+        return share[:features]  # behind a prompt stands the answer, which is no feature
+    if len(share) == features:
         return share
     rows, columns = picture_size(inside, _WHAT)
     found = patches(len(share), rows, columns)

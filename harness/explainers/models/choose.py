@@ -75,7 +75,7 @@ def chosen_inputs(
     from harness.explainers.models.tensors import TensorModel
 
     if isinstance(classifier, Model):
-        return classifier, list(samples)
+        return classifier, _samples(samples)
     tensors = _tensors(samples)
     if tensors is not None:
         if not (isinstance(classifier, torch.nn.Module) or callable(classifier)):
@@ -89,6 +89,11 @@ def chosen_inputs(
             "a torch module takes tensors with one example a row; for samples use the classifier "
             "'callable' with 'module' and 'preprocess', or 'huggingface' for a checkpoint"
         )
+    return classifier, _samples(samples)
+
+
+def _samples(samples: Any) -> list[Sample]:
+    """Samples of whatever was given, each with an id of its own."""
     several = [samples] if isinstance(samples, (str, Sample)) else list(samples)
     found = [_sample(given, place) for place, given in enumerate(several)]
     if not found:
@@ -97,7 +102,7 @@ def chosen_inputs(
     if len(set(ids)) < len(ids):
         double = next(one for one in ids if ids.count(one) > 1)
         raise HarnessError(f"the sample id '{double}' stands {ids.count(double)} times")
-    return classifier, found
+    return found
 
 
 def _tensors(samples: Any) -> Any:

@@ -368,16 +368,16 @@ class LanguageModel:
         import torch
 
         ids = torch.as_tensor(prompt, device=self._device())[None]
+        # What a network keeps of the tokens it has read is called differently between versions.
+        cache = next((name for name in ("cache", "past_key_values") if name in self._accepts), "")
         found: list[int] = []
         past: Any = None
-        cached = {"use_cache": True} if "use_cache" in self._accepts else {}
         with evaluating(self.module):
             while len(found) < self._most and not (found and found[-1] in self._ends):
-                given = ids if past is None else ids[:, -1:]
-                again = cached if past is None else {**cached, "past_key_values": past}
-                said_ = self.module(input_ids=given, **again)
-                past = getattr(said_, "past_key_values", None)
-                likeliest = said_.logits[:, -1:].argmax(dim=-1)
+                given, kept = (ids, {}) if past is None else (ids[:, -1:], {cache: past})
+                output = self.module(input_ids=given, **kept)
+                past = getattr(output, cache, None) if cache else None
+                likeliest = output.logits[:, -1:].argmax(dim=-1)
                 found.append(int(likeliest))
                 ids = torch.cat([ids, likeliest], dim=1)
         return np.array(found, dtype=np.int64)

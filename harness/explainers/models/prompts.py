@@ -26,8 +26,8 @@ _MIXED = "a token holds characters of the chat template and of the text, and is 
 
 @dataclass(frozen=True, eq=False)
 class Prompt:
-    """A prompt's token ids, the characters [start, end) of the sample's text that each stands for,
-    and which are never removed."""
+    """A prompt's token ids, the characters [start, end) of the sample's text that each stands for
+    (-1, -1 where it stands for none), and which are never removed."""
 
     ids: NDArray[np.int64]
     spans: tuple[tuple[int, int], ...]
@@ -50,18 +50,21 @@ def read_prompt(tokenizer: Any, text: str, chat: bool, where: str) -> Prompt:
     given, low, core = _templated(tokenizer, text, where) if chat else (text, 0, text)
     tokens = encoded(tokenizer, given, not chat, where)
     high, shift = low + len(core), low - text.index(core)
+    special = np.array(tokens["special_tokens_mask"], dtype=bool)
     spans, mixed = [], False
-    for start, end in tokens["offset_mapping"]:
+    for place, (start, end) in enumerate(tokens["offset_mapping"]):
         inside = given[max(start, low) : min(end, high)]
         outside = given[start : min(end, low)] + given[max(start, high) : end]
         mixed |= bool(inside.strip() and outside.strip())
-        mine = inside.strip() and not outside.strip() if outside else inside
-        spans.append((max(start, low) - shift, min(end, high) - shift) if mine else (0, 0))
-    special = np.array(tokens["special_tokens_mask"], dtype=bool)
+        if outside:
+            mine = bool(inside.strip()) and not outside.strip()
+        else:  # bytes of one character may have no characters of their own
+            mine = not special[place] and low <= start < high
+        spans.append((max(start, low) - shift, min(end, high) - shift) if mine else (-1, -1))
     return Prompt(
         np.array(tokens["input_ids"], dtype=np.int64),
         tuple(spans),
-        special | np.array([end <= start for start, end in spans], dtype=bool),
+        np.array([start < 0 for start, _ in spans], dtype=bool),
         (_MIXED,) if mixed else (),
     )
 

@@ -51,7 +51,8 @@ class Removal:
 class TextPart:
     """A text and the characters [start, end) of each of its features.
 
-    Special tokens, which stand for no characters, have (-1, -1). `tokens` says whether the features are a model's tokens; else they are characters.
+    Special tokens, which stand for no characters, have (-1, -1). `tokens` says whether the features
+    are a model's tokens; else they are characters.
     """
 
     text: str
