@@ -7,14 +7,14 @@ once. Samples go through in blocks, which bounds what is held in memory.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness import fields, plugins
 from harness.explainers.division import Division, divide
-from harness.explainers.engine import Engine, Outcome, Playing, Progress
+from harness.explainers.engine import Engine, Playing, Progress
 from harness.explainers.explanation import Explanation
 from harness.explainers.games import Game, Perturbation
 from harness.explainers.gradients import (
@@ -28,7 +28,8 @@ from harness.explainers.inside import Inside, Inspection
 from harness.explainers.models.choose import chosen_inputs, model_of
 from harness.explainers.models.model import Differentiable, Model, choose_output, transformed
 from harness.explainers.models.reading import Reading, Removal
-from harness.explainers.reduction import REDUCTIONS, reduced
+from harness.explainers.reduction import REDUCTIONS
+from harness.explainers.results import Question, Subject, of_descent, of_play
 from harness.explainers.targets import Target, Targets, resolve
 from harness.plugins import blamed
 from harness.records import Attribution, HarnessError, Sample
@@ -40,37 +41,6 @@ if TYPE_CHECKING:
 _BLOCK = 64  # samples that go through together
 UNITS = {"text": "word", "array": "patch", "table": "feature"}
 """The unit of each kind of input where nobody names one."""
-
-
-@dataclass(frozen=True)
-class Question:
-    """What is to be explained, and how: all that is the same for every sample."""
-
-    target: Target
-    output: str
-    removal: Removal
-    unit: str
-    reduce: str | None
-    budget: int | None
-    seed: int
-    unit_settings: Mapping[str, Any] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, eq=False)
-class Subject:
-    """One sample, read and divided, with its targets and what they are worth."""
-
-    reading: Reading
-    division: Division
-    targets: Targets
-    outputs: NDArray[np.float64]  # with every unit kept, and with every unit removed: 2 x columns
-    full: NDArray[np.float64]
-    empty: NDArray[np.float64]
-
-    @property
-    def range(self) -> float:
-        """The range of the outputs at both."""
-        return float(self.outputs.max() - self.outputs.min())
 
 
 def explain(
@@ -275,7 +245,7 @@ def _perturbed(
         subject = subjects[number]
         yield (
             (name, number),
-            _of_play(engine.model, subject, name, methods[name], outcome, question),
+            of_play(engine.model, subject, name, methods[name], outcome, question),
         )
 
 
@@ -334,7 +304,7 @@ def _differentiated(
         for number, (subject, (descended, rows)) in enumerate(zip(subjects, found, strict=True)):
             yield (
                 (name, number),
-                _of_descent(model, subject, name, method, descended, rows, question),
+                of_descent(model, subject, name, method, descended, rows, question),
             )
 
 
@@ -364,126 +334,3 @@ def _slope(model: Differentiable, subject: Subject, seed: int) -> Slope:
             "removal mask or a baseline"
         )
     return Slope(x, empty, subject.full, subject.empty, subject.range, seed)
-
-
-def _of_play(
-    model: Model, subject: Subject, name: str, method: Any, outcome: Outcome, question: Question
-) -> list[Attribution]:
-    """One attribution a target, of what a perturbation method found."""
-    import numpy as np
-
-    played, players = outcome.played, len(subject.division.players)
-    values = np.asarray(played.values, dtype=np.float64)
-    if values.shape != (players, len(subject.targets.names)):
-        raise HarnessError(
-            f"explainer '{name}' gave values of the shape {values.shape} for {players} units and "
-            f"{len(subject.targets.names)} targets"
-        )
-    return [
-        replace(
-            _record(model, subject, name, method, number, values[:, number], question),
-            standard_errors=(
-                None
-                if played.standard_errors is None
-                else _placed(subject.division, played.standard_errors[:, number])
-            ),
-            completeness_error=(
-                _completeness(subject, number, values[:, number]) if played.complete else None
-            ),
-            evaluations=outcome.evaluations,
-            notes=(*subject.reading.notes, *played.notes),
-        )
-        for number in range(values.shape[1])
-    ]
-
-
-def _of_descent(
-    model: Model,
-    subject: Subject,
-    name: str,
-    method: Any,
-    descended: Descended,
-    rows: int,
-    question: Question,
-) -> list[Attribution]:
-    """One attribution a target, of what a gradient method found at the features."""
-    reduce = question.reduce or method.reduce
-    values = reduced(descended.values.detach().cpu().double().numpy(), subject.division, reduce)
-    complete = descended.complete and reduce == "sum"
-    return [
-        replace(
-            _record(model, subject, name, method, number, values[number], question),
-            reduce=reduce,
-            completeness_error=(
-                _completeness(subject, number, values[number]) if complete else None
-            ),
-            evaluations=rows,
-            notes=(*subject.reading.notes, *descended.notes),
-        )
-        for number in range(len(values))
-    ]
-
-
-def _record(
-    model: Model,
-    subject: Subject,
-    name: str,
-    method: Any,
-    number: int,
-    values: NDArray[np.float64],
-    question: Question,
-) -> Attribution:
-    removal = question.removal
-    settings = dict(method.settings)
-    if question.unit_settings:
-        settings["units"] = dict(question.unit_settings)
-    if removal.baseline is not None:
-        settings["baseline"] = _shown(removal.baseline)
-    if question.budget is not None and isinstance(method, Perturbation):
-        settings["budget"] = question.budget
-    return Attribution(
-        sample=subject.reading.sample,
-        method=name,
-        unit=question.unit,
-        target=subject.targets.names[number],
-        output=question.output,
-        removal=removal.kind,
-        units=subject.division.units,
-        values=_placed(subject.division, values),
-        full=float(subject.full[number]),
-        empty=float(subject.empty[number]),
-        settings=settings,
-        seed=question.seed,
-        classifier=model.revision,
-        input=subject.reading.input,
-        segmentation=subject.division.segmentation,
-    )
-
-
-def _shown(baseline: Any) -> Any:
-    """A baseline as it stands in a record: short ones as they are, arrays by their hash."""
-    import numpy as np
-
-    from harness.identity import sha256
-
-    if isinstance(baseline, (str, int, float)):
-        return baseline
-    array = np.asarray(baseline.detach().cpu() if hasattr(baseline, "detach") else baseline)
-    if array.dtype == object or array.size <= 16:
-        return array.tolist() if array.dtype != object else repr(baseline)
-    return f"array {' x '.join(map(str, array.shape))}, SHA-256 {sha256(array.tobytes())}"
-
-
-def _placed(division: Division, values: NDArray[np.float64]) -> tuple[float | None, ...]:
-    """Values of players as values of units; what was not seen has none."""
-    found: list[float | None] = [None] * len(division.units)
-    for place, value in zip(division.players, values.tolist(), strict=True):
-        found[place] = value
-    return tuple(found)
-
-
-def _completeness(subject: Subject, number: int, values: NDArray[np.float64]) -> float:
-    gap = float(subject.full[number] - subject.empty[number])
-    scale = max(abs(gap), 0.01 * subject.range)
-    miss = abs(float(values.sum()) - gap)
-    return miss / scale if scale > 0 else miss
