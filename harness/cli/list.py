@@ -15,8 +15,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(options: argparse.Namespace) -> int:
     if options.kind in KINDS:
+        width = max(map(len, registered(options.kind)), default=0)
         for name, point in sorted(registered(options.kind).items()):
-            print(f"{name:<16} {point.value}")
+            print(f"{name:<{width}}  {point.value}")
         if not registered(options.kind):
             print(f"there are no {options.kind} yet")
         return 0
