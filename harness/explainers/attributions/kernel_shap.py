@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from harness import fields
 from harness.explainers.attributions.regression import (
     FEWEST_DRAWN,
     allot,
@@ -33,17 +34,20 @@ class KernelShap:
     constraint, solved exactly. Sets are asked for together with their complements (Covert and Lee,
     "Improving KernelSHAP", AISTATS 2021, section 4.2), none twice, so many of each size; a size
     that its share covers is enumerated. The error that is left comes from interactions of odd order
-    above one; two regressors of third order, whose Shapley values are zero, take up the part of it
-    that depends on a weighted sum of the players (control variates).
+    above one; a regressor of third order, whose Shapley values are zero, takes up the part of it
+    that depends on how many players there are (a control variate). With `adaptive` a second one
+    takes up what depends on the players' weighted sum, the weights being the values found: a lower
+    error where the output saturates, but no longer linear, so that estimates of a sum (or of a
+    difference) of targets are not the sum of theirs.
 
     Exact where all 2**players sets fit, and on additive games and games of pairwise interactions
     (the latter where complements are asked for: from about two sets a player on).
-    Standard errors are a jackknife over pairs, zero where everything is enumerated. Because control
-    variates follow each target's own values, estimates of a sum of games are not the sum of theirs.
+    Standard errors are a jackknife over pairs, zero where everything is enumerated.
     """
 
-    def __init__(self) -> None:
-        self.settings: Mapping[str, Any] = {}
+    def __init__(self, adaptive: bool = False) -> None:
+        fields.switches("kernel_shap", adaptive=adaptive)
+        self.settings: Mapping[str, Any] = {"adaptive": adaptive}
 
     def budget(self, players: int) -> int:
         """Sets it wants: four for each player, 100 at least."""
@@ -65,7 +69,7 @@ class KernelShap:
         # Without its complement's value a set stands for both, as in an additive game.
         complements = empty + full - kept
         complements[design.paired] = values[2 + len(design.sets) :]
-        return _solve(design, kept - complements, full - empty)
+        return _solve(design, kept - complements, full - empty, self.settings["adaptive"])
 
 
 @dataclass(frozen=True, eq=False)
@@ -144,7 +148,7 @@ def _leave_one_out(players: int, others: int, rng: np.random.Generator) -> _Desi
     )
 
 
-def _solve(design: _Design, differences: Floats, total: Floats) -> Played:
+def _solve(design: _Design, differences: Floats, total: Floats, adaptive: bool) -> Played:
     """Least squares of the differences v(set) - v(complement) on signs, with a given sum.
 
     With values = total / players + u and sum(u) = 0 a row's sign vector may be centred, which makes
@@ -169,7 +173,13 @@ def _solve(design: _Design, differences: Floats, total: Floats) -> Played:
     errors = np.empty((players, targets))
     for target in range(targets):
         shifts[:, target], errors[:, target] = _with_control_variates(
-            design, rows, influence, leverage, wanted[:, target], shifts[:, target], total[target]
+            design,
+            rows,
+            influence,
+            leverage,
+            wanted[:, target],
+            shifts[:, target],
+            total[target] if adaptive else None,
         )
     return Played(_summed(shifts, total), errors, complete=True)
 
@@ -187,17 +197,20 @@ def _with_control_variates(
     leverage: Floats,
     wanted: Floats,
     shifts: Floats,
-    total: float,
+    total: float | None,
 ) -> tuple[Floats, Floats]:
-    """Shifts and standard errors of one target, cubes of weighted sums regressed out.
+    """Shifts and standard errors of one target, cubes of sums of signs regressed out.
 
-    The weights are the values found so far, so the second round has better ones.
+    With a `total`, one cube is of a weighted sum. The weights are the values found so far, so the
+    second round has better ones.
     """
     signs = np.where(design.sets, 1.0, -1.0)
     scale = np.sqrt(design.weights)
     first, errors = shifts, shifts
-    for _ in range(2):
-        sums = [np.ones(len(shifts)), total / len(shifts) + shifts]
+    for _ in range(1 if total is None else 2):
+        sums = [np.ones(len(shifts))]
+        if total is not None:
+            sums.append(total / len(shifts) + shifts)
         columns = np.stack([_cubic(signs, weights) for weights in sums], axis=1)
         moved = influence.T @ columns
         own = columns - rows @ moved  # what the players' signs do not explain
