@@ -67,7 +67,8 @@ def explain(
     - `classifier`: any of the harness's, any `torch.nn.Module`, any function from a list of inputs
       to probabilities (then without gradient methods)
     - `samples`: `Sample` records, texts, images (PIL or uint8 arrays), or for a module tensors with
-      one example a row: one tensor, a tuple or a mapping of several
+      one example a row (one tensor, a tuple or a mapping of several), or a pandas frame of numbers:
+      a module is given its rows, a function frames like it
     - `method`: a name (`harness list explainers`), an explainer of one's own, or several of these
       in a list or a mapping by name, which share evaluations; `settings` are the method's own, or a
       mapping of them by method name

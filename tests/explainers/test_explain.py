@@ -374,6 +374,30 @@ def test_a_torch_module_of_a_table_is_explained_by_column() -> None:
         assert attribution.values == pytest.approx(truth.tolist(), abs=1e-9)
 
 
+def test_a_pandas_frame_is_explained_by_column() -> None:
+    import pandas as pd
+
+    frame = pd.DataFrame({"age": [0.5, 1.0], "dose": [2.0, 3.0]})
+
+    def risk(rows: pd.DataFrame) -> Any:
+        share = 0.1 + 0.2 * rows["age"] + 0.1 * rows["dose"]
+        return np.stack([1 - share, share], axis=1)
+
+    first, second = harness.explain(risk, frame, "kernel_shap", target=1, classes=["no", "yes"])
+    assert [unit.text for unit in first.units] == ["age", "dose"]
+    assert (first.target, first.output) == ("yes", "probability")
+    assert first.values == pytest.approx([0.1, 0.2])
+    assert second.values == pytest.approx([0.2, 0.3])
+    module = torch.nn.Linear(2, 2)
+    (of_module, _) = harness.explain(module, frame, "integrated_gradients", target=0)
+    truth = (module.weight[0] * torch.tensor([0.5, 2.0])).tolist()
+    assert of_module.values == pytest.approx(truth, abs=1e-5)
+    with pytest.raises(HarnessError, match="holds what is no number"):
+        harness.explain(risk, frame.assign(sex=["f", "m"]))
+    with pytest.raises(HarnessError, match="takes samples; a table is for"):
+        harness.explain(3, frame)
+
+
 def test_several_tensors_further_arguments_and_masks_of_features_go_through() -> None:
     class Two(torch.nn.Module):
         def forward(

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from harness.classifiers.functions import Callable as Functions
+    from harness.explainers.models.tensors import TensorModel
 
 
 def model_of(classifier: Any, samples: Sequence[Sample], classes: Sequence[str] = ()) -> Model:
@@ -76,6 +77,9 @@ def chosen_inputs(
 
     if isinstance(classifier, Model):
         return classifier, _samples(samples)
+    if hasattr(samples, "to_numpy") and hasattr(samples, "columns"):
+        model = _of_table(classifier, samples, inputs)
+        return model, model.samples
     tensors = _tensors(samples)
     if tensors is not None:
         if not (isinstance(classifier, torch.nn.Module) or callable(classifier)):
@@ -90,6 +94,49 @@ def chosen_inputs(
             "'callable' with 'module' and 'preprocess', or 'huggingface' for a checkpoint"
         )
     return classifier, _samples(samples)
+
+
+class _OfFrames:
+    """A function of pandas frames, asked with tensors."""
+
+    def __init__(self, function: Any, columns: Sequence[str]) -> None:
+        self._function, self._columns = function, columns
+        self.__qualname__ = str(getattr(function, "__qualname__", type(function).__qualname__))
+
+    def __call__(self, rows: Any) -> Any:
+        import numpy as np
+        import pandas as pd
+        import torch
+
+        frame = pd.DataFrame(rows.numpy(), columns=pd.Index(self._columns))
+        return torch.as_tensor(np.asarray(self._function(frame), dtype=np.float64))
+
+
+def _of_table(classifier: Any, table: Any, inputs: Mapping[str, Any]) -> TensorModel:
+    """A frame of numbers: a module is given its rows as a tensor, a function frames like it, of
+    which it says probabilities. Raises `HarnessError` for what is no number."""
+    import torch
+
+    from harness.explainers.models.tensors import TensorModel
+
+    names = [str(name) for name in table.columns]
+    try:
+        rows = torch.from_numpy(table.to_numpy(dtype="float64"))
+    except (TypeError, ValueError) as error:
+        raise HarnessError(
+            f"the table holds what is no number ({error}); encode it before, and divide columns "
+            "that belong together by unit mask"
+        ) from error
+    options = {"names": names, **inputs}
+    if isinstance(classifier, torch.nn.Module):
+        dtype = next((value.dtype for value in classifier.parameters()), torch.float32)
+        return TensorModel(classifier, [rows.to(dtype)], **options)
+    if not callable(classifier):
+        raise HarnessError(
+            f"{type(classifier).__name__} takes samples; a table is for a function or a module"
+        )
+    call = _OfFrames(classifier, table.columns)
+    return TensorModel(call, [rows], **{"scale": "probability", **options})
 
 
 def _samples(samples: Any) -> list[Sample]:
