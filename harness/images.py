@@ -53,10 +53,8 @@ def media_of(data: bytes, name: str, path: str | None = None) -> tuple[Media, ..
             if clean == data and path is not None:
                 return (Media(sha256(clean), mime, path=path),)
             return (Media(sha256(clean), mime, data=clean),)
-        encoded = [to_png(image)]
-    else:
-        encoded = [to_png(image) for image in decode(data, name)]
-    return tuple(Media(sha256(png), "image/png", data=png) for png in encoded)
+        return (png_medium(image),)
+    return tuple(png_medium(image) for image in decode(data, name))
 
 
 def decode(data: bytes, name: str) -> tuple[Image.Image, ...]:
@@ -85,6 +83,12 @@ def to_png(image: Image.Image) -> bytes:
     buffer = io.BytesIO()
     image.save(buffer, "PNG", compress_level=6)
     return buffer.getvalue()
+
+
+def png_medium(image: Image.Image) -> Media:
+    """A picture as a medium of PNG bytes."""
+    data = to_png(image)
+    return Media(sha256(data), "image/png", data=data)
 
 
 def load_array(media: Media) -> NDArray[np.uint8]:

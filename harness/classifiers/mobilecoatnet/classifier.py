@@ -39,8 +39,8 @@ class MobileCoAtNet:
     and of any size, are resized to a square of `image_size` pixels, by default that of the
     training; at another size the relative-position biases are interpolated. `module` is the
     network itself, in 32 bits and evaluation mode; `revision` the SHA-256 of the weights file.
-    Predictions are computed
-    by its copy `exact` in 64 bits, so that neither batches nor threads show in them.
+    Predictions are
+    computed by its copy `exact` in 64 bits, so that neither batches nor threads show in them.
     """
 
     def __init__(self, weights: str, image_size: int | None = None, batch_size: int = 32) -> None:

@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from harness.classifiers.distribution import check_distribution
 from harness.explainers.models.model import Model, Scale
-from harness.identity import sha256
-from harness.images import classifier_input, to_png
+from harness.images import classifier_input, png_medium
 from harness.plugins import blamed
-from harness.records import HarnessError, Media, Part, Sample
+from harness.records import HarnessError, Part, Sample
 
 if TYPE_CHECKING:
     import numpy as np
@@ -182,8 +181,7 @@ def _part(content: Any, place: int) -> Part:
     if isinstance(content, np.ndarray) and content.dtype == np.uint8 and content.ndim in (2, 3):
         content = Image.fromarray(content)
     if isinstance(content, Image.Image):
-        png = to_png(content.convert("RGB"))
-        return Part(media=Media(sha256(png), "image/png", data=png))
+        return Part(media=png_medium(content.convert("RGB")))
     raise HarnessError(
         f"input {place} is {type(content).__name__}; give a Sample, a text, an image (PIL or a "
         "uint8 array), or a tuple of texts and images"

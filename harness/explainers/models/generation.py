@@ -24,7 +24,7 @@ from harness.explainers.models.model import Scale
 from harness.explainers.models.networks import differentiating
 from harness.explainers.models.prompts import decoded, encoded, read_prompt, sentences_of, shown
 from harness.explainers.models.reading import Removal, Size, TextPart
-from harness.explainers.models.text import Tokens, blank, replacement
+from harness.explainers.models.text import Tokens, blank, lengths, remaining, replacement
 from harness.explainers.targets import Target, Targets
 from harness.identity import digest, sha256
 from harness.records import HarnessError, Sample
@@ -74,20 +74,13 @@ class AnswerReading:
     def sizes(self, kept: NDArray[np.bool_]) -> list[Size]:
         """What is left of prompts of one length, with answers of one length, shares a batch."""
         answer = len(self.answer)
-        if self.replacement is not None:
-            lengths = [len(self.ids)] * len(kept)
-        else:
-            lengths = kept.sum(axis=1).clip(min=1).tolist()
-        return [Size((length + answer, answer), length + answer) for length in lengths]
+        totals = [length + answer for length in lengths(kept, self.replacement)]
+        return [Size((total, answer), total) for total in totals]
 
     def left(self, kept: NDArray[np.bool_]) -> Continuation:
         """What is left of the prompt, and the whole answer."""
-        import numpy as np
-
-        if self.replacement is not None:
-            return Continuation(np.where(kept, self.ids, self.replacement), self.answer)
-        ids = self.ids[kept]
-        return Continuation(ids if len(ids) else np.array([self.never]), self.answer)
+        prompt = remaining(self.ids, kept, self.replacement, self.never)
+        return Continuation(prompt, self.answer)
 
 
 class LanguageModel:

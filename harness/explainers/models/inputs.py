@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 from harness.explainers.models.images import fill
 from harness.explainers.models.model import Scale
 from harness.explainers.models.reading import ArrayPart, Removal, Size, TextPart
-from harness.identity import digest, sha256
-from harness.images import classifier_input, to_png
-from harness.records import HarnessError, Media, Part, Prediction, Sample
+from harness.identity import digest
+from harness.images import classifier_input, png_medium
+from harness.records import HarnessError, Part, Prediction, Sample
 
 if TYPE_CHECKING:
     import numpy as np
@@ -146,8 +146,7 @@ def _parts(content: Any) -> tuple[Part, ...]:
         if isinstance(given, str):
             parts.append(Part(given))
         else:
-            png = to_png(Image.fromarray(given))
-            parts.append(Part(media=Media(sha256(png), "image/png", data=png)))
+            parts.append(Part(media=png_medium(Image.fromarray(given))))
     return tuple(parts)
 
 

@@ -64,21 +64,18 @@ class TokenReading:
 
     def sizes(self, kept: NDArray[np.bool_]) -> list[Size]:
         """Texts of one length share a batch."""
-        if self.replacement is not None:
-            return [Size(len(self.ids), len(self.ids))] * len(kept)
-        return [Size(n, n) for n in kept.sum(axis=1).clip(min=1).tolist()]
+        return [Size(n, n) for n in lengths(kept, self.replacement)]
 
     def left(self, kept: NDArray[np.bool_]) -> Tokens:
         """Token ids, and what else stands for each of them."""
         import numpy as np
 
-        if self.replacement is not None:
-            return Tokens(np.where(kept, self.ids, self.replacement), self.others)
-        ids, others = self.ids[kept], {name: row[kept] for name, row in self.others.items()}
-        if not len(ids):
-            ids = np.array([self.never])
-            others = {name: row[:1] for name, row in self.others.items()}
-        return Tokens(ids, others)
+        ids = remaining(self.ids, kept, self.replacement, self.never)
+        if len(ids) == len(self.ids):
+            return Tokens(ids, self.others)
+        # What stands for nothing, one token, is of the kind of the first.
+        place = kept if kept.any() else np.arange(1)
+        return Tokens(ids, {name: row[place] for name, row in self.others.items()})
 
 
 class TokenModel:
@@ -196,6 +193,25 @@ def encode(
     if all(encoded["special_tokens_mask"]):
         raise HarnessError(f"{name}: the text of sample '{sample}' is empty; leave it out")
     return dict(encoded), notes
+
+
+def remaining(
+    ids: NDArray[np.int64], kept: NDArray[np.bool_], stand_in: int | None, never: int
+) -> NDArray[np.int64]:
+    """The ids with `stand_in` for those removed, or without them; `never` where none is left."""
+    import numpy as np
+
+    if stand_in is not None:
+        return np.where(kept, ids, stand_in)
+    return ids[kept] if kept.any() else np.array([never])
+
+
+def lengths(kept: NDArray[np.bool_], stand_in: int | None) -> list[int]:
+    """How many ids `remaining` leaves of each of these sets (sets x tokens)."""
+    if stand_in is not None:
+        return [kept.shape[1]] * len(kept)
+    found: list[int] = kept.sum(axis=1).clip(min=1).tolist()
+    return found
 
 
 def replacement(tokenizer: Any, removal: Removal, name: str) -> int | None:
