@@ -68,7 +68,7 @@ class Engine:
     ) -> None:
         self.model = model
         self.count = Count()
-        self._tokens = tokens or model.tokens
+        self.tokens = tokens or model.tokens
         self._progress = progress
         # The readings are kept with their caches, so that no other takes over a dead one's id.
         self._known: dict[int, tuple[Reading, dict[bytes, NDArray[np.float64]]]] = {}
@@ -164,7 +164,7 @@ class Engine:
         for same in shapes.values():
             batch: list[_Waiting] = []
             for one in same:
-                if batch and (len(batch) + 1) * one.size.tokens > self._tokens:
+                if batch and (len(batch) + 1) * one.size.tokens > self.tokens:
                     self._pay(batch)
                     batch = []
                 batch.append(one)
