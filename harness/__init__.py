@@ -9,6 +9,7 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from harness.explainers.explanation import Explanation
+    from harness.explainers.metrics.evaluation import Evaluation
     from harness.pipeline import RunResult
 
 
@@ -40,3 +41,19 @@ def explain(
     from harness.explainers.explain import explain as explained
 
     return explained(classifier, samples, method, unit, **options)
+
+
+def evaluate(
+    classifier: Any, samples: Any, method: Any = (), unit: Any = None, **options: Any
+) -> Evaluation:
+    """What methods' attributions of a classifier are worth, by metrics, beside attributions that
+    know nothing.
+
+    See `harness.explainers.metrics.evaluate.evaluate` for what may be given. The result has `frame`
+    (a pandas frame, one row a measurement), `rows` (means with intervals, and how far above the
+    random attribution), `ranking()` and `agreement`. Raises `harness.records.HarnessError` with one
+    sentence for whatever a person can mend.
+    """
+    from harness.explainers.metrics.evaluate import evaluate as evaluated
+
+    return evaluated(classifier, samples, method, unit, **options)

@@ -1,6 +1,6 @@
 """One registry for every kind of part.
 
-Parts are entry points (`harness.sources`, `.classifiers`, `.backends`, `.explainers`,
+Parts are entry points (`harness.sources`, `.classifiers`, `.backends`, `.explainers`, `.metrics`,
 `.scorers`, `.units`, `.views`); the built-in ones register in `pyproject.toml` like a third
 party's. A suite may also name `./file.py:Class` (beside the suite) or `package.module:Class`.
 Nothing is imported before it is asked for.
@@ -14,8 +14,9 @@ import hashlib
 import importlib
 import importlib.util
 import inspect
+import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
@@ -24,7 +25,9 @@ from typing import Any
 from harness.records import HarnessError
 from harness.resolve import reveal
 
-KINDS = ("sources", "classifiers", "backends", "explainers", "scorers", "units", "views")
+KINDS = (
+    "sources", "classifiers", "backends", "explainers", "metrics", "scorers", "units", "views",
+)  # fmt: skip
 
 
 @cache
@@ -53,6 +56,19 @@ def load(kind: str, name: str, beside: Path | None = None) -> Any:
     near = difflib.get_close_matches(name, points, 1, 0.4)
     hint = f"did you mean '{near[0]}'?" if near else f"known are {', '.join(sorted(points))}"
     raise HarnessError(f"there is no {kind.removesuffix('s')} '{name}'; {hint}")
+
+
+def by_name(parts: Any) -> dict[str, Any]:
+    """One part or several, each a name or an object, by what they are called."""
+    if isinstance(parts, Mapping):
+        return dict(parts)
+    several = list(parts) if isinstance(parts, (list, tuple)) else [parts]
+    return {one if isinstance(one, str) else _own_name(one): one for one in several}
+
+
+def _own_name(part: Any) -> str:
+    """`KernelShap` is called kernel_shap."""
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", type(part).__name__).lower()
 
 
 def create(kind: str, name: str, beside: Path | None = None, **options: Any) -> Any:

@@ -10,10 +10,10 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from harness.explainers.division import Division
-from harness.explainers.games import Play, Played
+from harness.explainers.games import Play
 from harness.explainers.models.model import Model
 from harness.explainers.models.reading import Reading, Size
 from harness.plugins import blamed
@@ -29,7 +29,8 @@ Progress = Callable[[int, int], None]
 
 @dataclass(frozen=True, eq=False)
 class Playing:
-    """One method at work on one sample: `valued` turns outputs into values (sets x targets)."""
+    """A method, or a metric, at work on one sample: `valued` turns outputs into values (sets x
+    targets)."""
 
     reading: Reading
     division: Division
@@ -39,9 +40,9 @@ class Playing:
 
 @dataclass(eq=False)
 class Outcome:
-    """What a play came to: what it found, and how many different sets it asked for."""
+    """What a play came to: what it ended with, and how many different sets it asked for."""
 
-    played: Played
+    found: Any
     evaluations: int
 
 

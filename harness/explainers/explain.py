@@ -132,7 +132,7 @@ def make_methods(
 ) -> dict[str, Any]:
     """Explainers by name. Raises `HarnessError` for an unknown one and for settings that none
     takes."""
-    named = _by_name(method)
+    named = plugins.by_name(method)
     of_several = len(named) > 1 or (len(settings) > 0 and set(settings) <= set(named))
     if of_several and (strange := sorted(set(settings) - set(named))):
         raise HarnessError(
@@ -158,20 +158,5 @@ def make_units(unit: Any, beside: Path | None = None) -> dict[str, Any]:
         return {}
     return {
         name: plugins.create("units", one, beside) if isinstance(one, str) else one
-        for name, one in _by_name(unit).items()
+        for name, one in plugins.by_name(unit).items()
     }
-
-
-def _by_name(parts: Any) -> dict[str, Any]:
-    """One part or several, each a name or an object, by what they are called."""
-    if isinstance(parts, Mapping):
-        return dict(parts)
-    several = list(parts) if isinstance(parts, (list, tuple)) else [parts]
-    return {one if isinstance(one, str) else _own_name(one): one for one in several}
-
-
-def _own_name(part: Any) -> str:
-    """`KernelShap` is called kernel_shap."""
-    import re
-
-    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", type(part).__name__).lower()

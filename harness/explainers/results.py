@@ -58,7 +58,7 @@ def of_play(
     """One attribution a target, of what a perturbation method found."""
     import numpy as np
 
-    played, players = outcome.played, len(subject.division.players)
+    played, players = outcome.found, len(subject.division.players)
     values = np.asarray(played.values, dtype=np.float64)
     if values.shape != (players, len(subject.targets.names)):
         raise HarnessError(
