@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 import torch
 from captum.metrics import infidelity
+from games_for_tests import additive, ask, conjunction, random_game
 from scipy.stats import pearsonr
 from trials_for_tests import measured, trial_of
 
-from games_for_tests import additive, ask, conjunction, random_game
 from harness.explainers.metrics.aopc import Comprehensiveness, Sufficiency
 from harness.explainers.metrics.correspondence import (
     Infidelity,

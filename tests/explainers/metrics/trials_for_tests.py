@@ -14,7 +14,7 @@ from harness.records import Unit
 
 sys.path.append(str(Path(__file__).parent.parent))
 
-from games_for_tests import Function, ask  # noqa: E402
+from games_for_tests import Function, ask
 
 
 def trial_of(
