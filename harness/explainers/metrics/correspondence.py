@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from harness import fields
 from harness.explainers.metrics.metric import Asking, Measured, Trial
 from harness.explainers.metrics.removal_curves import cuts, ranks_of
+from harness.explainers.metrics.similarity import levels
 from harness.records import HarnessError, Metric
 
 if TYPE_CHECKING:
@@ -165,9 +166,9 @@ class TauLoo:
         falls = trial.full - (yield ~np.eye(trial.players, dtype=bool))
         if np.ptp(falls) <= _ROUNDING * max(abs(trial.full), trial.scale):
             return Measured(None, {}, "the output falls equally without each unit")
-        if np.ptp(trial.values) == 0:
+        if np.ptp(trial.levels) == 0:
             return Measured(0.0)
-        return Measured(float(kendalltau(trial.values, falls).statistic))
+        return Measured(float(kendalltau(trial.levels, levels(falls)).statistic))
 
 
 class Monotonicity:

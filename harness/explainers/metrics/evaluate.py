@@ -17,7 +17,7 @@ from harness.explainers.explain import blocks, make_methods
 from harness.explainers.explanation import Explanation
 from harness.explainers.metrics.alterations import Alteration
 from harness.explainers.metrics.evaluation import Evaluation, Measurement
-from harness.explainers.metrics.evidence import located, names_of
+from harness.explainers.metrics.evidence import counted, located, names_of
 from harness.explainers.metrics.metric import (
     AskingMetric,
     LookingMetric,
@@ -217,6 +217,7 @@ class _Round:
             subject.range,
             int(seed * 2**48),
             subject.division,
+            counted(subject.reading),
             self._evidence[place.number],
         )
 

@@ -48,6 +48,20 @@ def located(
     return found
 
 
+def counted(reading: Reading) -> NDArray[np.bool_]:
+    """The features that count: all but white space, which a span of evidence may or may not hold
+    at its ends."""
+    import numpy as np
+
+    found = [
+        np.array([bool(part.text[a:b].strip()) for a, b in part.spans], dtype=bool)
+        if isinstance(part, TextPart)
+        else np.ones(part.features, dtype=bool)
+        for part in reading.parts
+    ]
+    return np.concatenate(found)
+
+
 def _given(more: Any) -> Evidence:
     import numpy as np
 

@@ -1,9 +1,9 @@
 """Does the attribution lie where the known reason lies? For samples with evidence.
 
 Everything is counted in features (pixels, characters or tokens, steps), each of which has its
-unit's value, or for mass its part of it. Features that are in no unit, or that the classifier does
-not see, are left out on both sides. Evidence may be named: `evidence` takes the one of that name
-alone.
+unit's value, or for mass its part of it. Features that are in no unit, that the classifier does not
+see, or that are white space are left out on both sides. Evidence may be named: `evidence` takes the
+one of that name alone.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class _Areas:
         if known is None:
             return None
         owner = trial.division.unit_of
-        seen = owner >= 0
+        seen = (owner >= 0) & trial.counted
         every = np.bincount(owner[seen], minlength=trial.players)
         inside = np.bincount(owner[seen & known], minlength=trial.players)
         return cls(every.astype(np.float64), inside.astype(np.float64))
@@ -78,7 +78,7 @@ class PointingGame(_Located):
     )  # fmt: skip
 
     def _of(self, trial: Trial, areas: _Areas) -> Measured:
-        top = trial.values == trial.values.max()
+        top = trial.levels == trial.levels.max()
         return Measured(float((areas.evidence[top] > 0).mean()))
 
 
@@ -99,7 +99,8 @@ class RelevanceMass(_Located):
         positive = trial.values.clip(min=0)
         if positive.sum() == 0:
             return Measured(None, {}, "no value is positive")
-        return Measured(float(positive @ (areas.evidence / areas.all) / positive.sum()))
+        shares = areas.evidence / areas.all.clip(min=1)
+        return Measured(float(positive @ shares / positive.sum()))
 
 
 class RelevanceRank(_Located):
@@ -120,11 +121,11 @@ class RelevanceRank(_Located):
         import numpy as np
 
         wanted = areas.evidence.sum()
-        _, group = np.unique(-trial.values, return_inverse=True)
+        _, group = np.unique(-trial.levels, return_inverse=True)
         sizes, inside = np.bincount(group, areas.all), np.bincount(group, areas.evidence)
         before = np.cumsum(sizes) - sizes
         taken = (wanted - before).clip(0, sizes)
-        return Measured(float((taken * inside / sizes).sum() / wanted))
+        return Measured(float((taken * inside / sizes.clip(min=1)).sum() / wanted))
 
 
 class _Matched(_Located):
@@ -187,8 +188,8 @@ class AUPRC(_Located):
     def _of(self, trial: Trial, areas: _Areas) -> Measured:
         import numpy as np
 
-        _, group = np.unique(-trial.values, return_inverse=True)
+        _, group = np.unique(-trial.levels, return_inverse=True)
         taken = np.cumsum(np.bincount(group, areas.all))
         found = np.bincount(group, areas.evidence)
-        precision = np.cumsum(found) / taken
+        precision = np.cumsum(found) / taken.clip(min=1)
         return Measured(float(precision @ found / found.sum()))

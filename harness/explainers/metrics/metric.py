@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
 from harness.explainers.division import Division
+from harness.explainers.metrics.similarity import levels
 from harness.records import Metric
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ class Trial:
     and with every unit removed, `range` the range of the outputs at both. `seed` belongs to the
     sample: every method draws the same. `evidence` says of each feature whether it is part of the
     known reason, by the evidence's name, under "" for all of them together; without evidence it is
-    empty.
+    empty. `counted` are the features by which areas are measured: all but white space.
     """
 
     values: NDArray[np.float64]
@@ -43,6 +44,7 @@ class Trial:
     range: float
     seed: int
     division: Division
+    counted: NDArray[np.bool_]
     evidence: Mapping[str, NDArray[np.bool_]] = field(default_factory=dict)
 
     @property
@@ -57,13 +59,18 @@ class Trial:
         return max(abs(self.full - self.empty), 0.01 * self.range) or 1.0
 
     @property
+    def levels(self) -> NDArray[np.float64]:
+        """The values as they are ordered: over their largest size, rounded."""
+        return levels(self.values)
+
+    @property
     def order(self) -> NDArray[np.int64]:
         """The players, largest value first. Equal values stand in an order drawn by the seed, so
         that an attribution that says nothing does not inherit the order of the text."""
         import numpy as np
 
         shuffled = np.random.default_rng(self.seed).permutation(self.players)
-        found: NDArray[np.int64] = shuffled[np.argsort(-self.values[shuffled], kind="stable")]
+        found: NDArray[np.int64] = shuffled[np.argsort(-self.levels[shuffled], kind="stable")]
         return found
 
 

@@ -32,7 +32,7 @@ def trial_of(
     if f is not None:
         empty, full = ask(f, np.array([[False] * players, [True] * players]))[:, 0].tolist()
     known = {} if evidence is None else {"": np.asarray(evidence, dtype=bool)}
-    return Trial(values, full, empty, abs(full - empty), seed, division, known)
+    return Trial(values, full, empty, abs(full - empty), seed, division, owner >= 0, known)
 
 
 def measured(metric: Any, trial: Trial, f: Function) -> tuple[Measured, int]:
