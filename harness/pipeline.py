@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from harness.explainers.explanation import Explanation
+    from harness.explainers.metrics.evaluation import Evaluation
     from harness.results import Results
 
 
@@ -147,6 +148,35 @@ def explain(
         _refuse_other(store, suite)
         with store.transaction():
             store.put_attributions(found)
+    return found, folder
+
+
+def evaluate(
+    suite: Suite,
+    spec: ExplainSpec,
+    metrics: Sequence[str],
+    *,
+    out: str | Path | None = None,
+    samples: int | None = None,
+    progress: Progress | None = None,
+) -> tuple[Evaluation, Path]:
+    """Measures what methods' attributions of a suite's classifier are worth.
+
+    The attributions and their scores are kept in the run's folder, beside whatever it holds. Raises
+    `HarnessError` as `harness.evaluate` does.
+    """
+    from harness.explainers.suites import evaluated, stored_scores
+
+    progress = progress or Silent()
+    folder = Path(out) if out is not None else suite.run_folder
+    inputs = limit(prepare(suite), samples)
+    advance = partial(progress.advance, "explain")
+    found = evaluated(suite, spec, inputs.samples, metrics, advance)
+    with Store.write(folder) as store:
+        _refuse_other(store, suite)
+        with store.transaction():
+            store.put_attributions(found.explanation)
+            store.put_scores(stored_scores(found))
     return found, folder
 
 

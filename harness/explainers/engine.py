@@ -81,6 +81,12 @@ class Engine:
         """Outputs, sets x columns, of sets of players of one sample."""
         return self.outputs_of([(reading, division, sets)])[0]
 
+    def as_of(self, model: Model) -> Engine:
+        """An engine of a model that says the same of every set; values are paid for once."""
+        other = Engine(model, self.tokens, self._progress)
+        other.count, other._known = self.count, self._known
+        return other
+
     def run(self, playings: Sequence[Playing]) -> list[Outcome]:
         """Plays them all, each to its end; they are asked together, round by round."""
         found: dict[int, Outcome] = {}

@@ -59,7 +59,8 @@ class Perturbation(Protocol):
 
     Its constructor takes its settings as keywords; `settings` holds them as they are, defaults too,
     and is part of an attribution's key. `budget` is the number of sets it wants for so many
-    players; `least` the number below which it can say nothing of them.
+    players; `least` the number below which it can say nothing of them. A method of any kind that
+    draws nothing may say `deterministic = True`: it is then not asked again with another seed.
     """
 
     settings: Mapping[str, Any]

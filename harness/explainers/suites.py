@@ -1,8 +1,8 @@
-"""The attributions of a suite, and the sentence that a prompt shows of them."""
+"""The attributions of a suite, what they are worth, and what a prompt shows of them."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -10,10 +10,15 @@ from harness import plugins
 from harness.explainers.engine import Progress
 from harness.explainers.explain import explain
 from harness.explainers.explanation import Explanation
+from harness.explainers.metrics.candidates import candidates
+from harness.explainers.metrics.evaluate import evaluate
+from harness.explainers.metrics.evaluation import Evaluation
 from harness.explainers.summary import summary
+from harness.identity import attribution_key, digest
 from harness.inputs import Inputs
-from harness.records import HarnessError, Sample
-from harness.suite import ExplainSpec, Suite
+from harness.records import HarnessError, Sample, StoredScore
+from harness.scoring import code_hash
+from harness.suite import ExplainSpec, PartSpec, Suite
 
 
 def explained(
@@ -26,32 +31,64 @@ def explained(
 
     Raises `HarnessError` where the suite has no classifier, and as `harness.explain` does.
     """
-    if suite.classifier is None:
-        raise HarnessError("the suite has no classifier, so there is nothing to be explained")
-    classifier = suite.classifier.create("classifiers", suite.folder)
-    options: dict[str, Any] = {"seed": suite.seed, **spec.options}
-    options["target"] = _own_names(options.get("target"), classifier.classes, suite.label_map)
-    methods = {
-        part.name: plugins.create("explainers", part.kind, suite.folder, **part.options)
-        for part in spec.methods
-    }
-    units = [part.create("units", suite.folder) for part in spec.unit]
-    names = [part.name for part in spec.unit]
+    classifier, units, options = _asked(suite, spec)
     found = explain(
-        classifier,
-        samples,
-        methods,
-        dict(zip(names, units, strict=True)) or None,
-        progress=progress,
-        **options,
+        classifier, samples, _methods(suite, spec.methods), units, progress=progress, **options
     )
-    renamed = suite.label_map
-    return Explanation(
-        tuple(
-            replace(a, target=" - ".join(renamed.get(t, t) for t in a.target.split(" - ")))
-            for a in found
-        )
+    return Explanation(tuple(_renamed(a, suite.label_map) for a in found))
+
+
+def evaluated(
+    suite: Suite,
+    spec: ExplainSpec,
+    samples: Sequence[Sample],
+    metrics: Sequence[str],
+    progress: Progress | None = None,
+) -> Evaluation:
+    """What the methods of `spec` are worth on a suite's classifier; without methods, those of
+    `harness.explainers.metrics.candidates.CANDIDATES` that it supports.
+
+    Raises `HarnessError` where the suite has no classifier, and as `harness.evaluate` does.
+    """
+    classifier, units, options = _asked(suite, spec)
+    methods = _methods(suite, spec.methods) or candidates(classifier, samples)
+    found = evaluate(
+        classifier, samples, methods, units,
+        metrics=list(metrics), progress=progress, beside=suite.folder, **options,
+    )  # fmt: skip
+    renamed = Explanation(tuple(_renamed(a, suite.label_map) for a in found.explanation))
+    return replace(
+        found,
+        explanation=renamed,
+        measurements=tuple(_renamed(one, suite.label_map) for one in found.measurements),
     )
+
+
+def stored_scores(evaluation: Evaluation) -> Iterator[StoredScore]:
+    """The measurements of methods as scores of their attributions; those of references, which are
+    no attributions of the run, are left out."""
+    keys = {(a.sample, a.method, a.target): attribution_key(a) for a in evaluation.explanation}
+    versions = {
+        name: digest(
+            {
+                "code": code_hash(type(metric).__module__),
+                "settings": dict(metric.settings),
+                "seed": evaluation.seed,
+            }
+        )[:16]
+        for name, metric in evaluation.metrics.items()
+    }
+    for one in evaluation.measurements:
+        if not one.reference:
+            yield StoredScore(
+                "attribution",
+                keys[one.sample, one.method, one.target],
+                one.metric,
+                "attribution_metrics",
+                versions[one.metric],
+                one.value,
+                {**one.detail, **({"why": one.why} if one.why else {})},
+            )
 
 
 def with_evidence(inputs: Inputs, explanation: Explanation, spec: ExplainSpec) -> Inputs:
@@ -62,6 +99,30 @@ def with_evidence(inputs: Inputs, explanation: Explanation, spec: ExplainSpec) -
         if attribution.method == first and attribution.sample not in chosen:
             chosen[attribution.sample] = summary(attribution, spec.top)
     return replace(inputs, attributions=explanation.attributions, evidence=chosen)
+
+
+def _asked(suite: Suite, spec: ExplainSpec) -> tuple[Any, dict[str, Any] | None, dict[str, Any]]:
+    """The classifier, the units by name, and what else is asked for."""
+    if suite.classifier is None:
+        raise HarnessError("the suite has no classifier, so there is nothing to be explained")
+    classifier = suite.classifier.create("classifiers", suite.folder)
+    options: dict[str, Any] = {"seed": suite.seed, **spec.options}
+    options["target"] = _own_names(options.get("target"), classifier.classes, suite.label_map)
+    units = {part.name: part.create("units", suite.folder) for part in spec.unit}
+    return classifier, units or None, options
+
+
+def _methods(suite: Suite, parts: Sequence[PartSpec]) -> dict[str, Any]:
+    return {
+        part.name: plugins.create("explainers", part.kind, suite.folder, **part.options)
+        for part in parts
+    }
+
+
+def _renamed(one: Any, label_map: Mapping[str, str]) -> Any:
+    """An attribution or a measurement whose target is called as gold calls it."""
+    target = " - ".join(label_map.get(name, name) for name in one.target.split(" - "))
+    return replace(one, target=target)
 
 
 def _own_names(target: Any, classes: Sequence[str], label_map: Mapping[str, str]) -> Any:

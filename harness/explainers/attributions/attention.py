@@ -35,6 +35,7 @@ class AttentionRollout:
     """
 
     reduce = "sum"
+    deterministic = True
 
     def __init__(self) -> None:
         self.settings: Mapping[str, Any] = {}

@@ -44,6 +44,7 @@ class IntegratedGradients:
     """
 
     reduce = "sum"
+    deterministic = True
 
     def __init__(
         self,

@@ -32,6 +32,7 @@ class GradCam:
     """
 
     reduce = "sum"
+    deterministic = True
 
     def __init__(self, layer: str | None = None) -> None:
         self.settings: Mapping[str, Any] = {"layer": layer}
@@ -65,6 +66,7 @@ class LayerGradientXActivation:
     """
 
     reduce = "sum"
+    deterministic = True
 
     def __init__(self, layer: str) -> None:
         self.settings: Mapping[str, Any] = {"layer": layer}
@@ -89,6 +91,7 @@ class LayerIntegratedGradients:
     """
 
     reduce = "sum"
+    deterministic = True
 
     def __init__(self, layer: str, steps: int = 50) -> None:
         fields.whole("explainer 'layer_integrated_gradients'", 1, steps=steps)
@@ -128,6 +131,7 @@ class NeuronGradient:
     """
 
     reduce = "l2"
+    deterministic = True
 
     def __init__(self, layer: str, neuron: int | Sequence[int]) -> None:
         several = tuple(neuron) if isinstance(neuron, (list, tuple)) else (neuron,)

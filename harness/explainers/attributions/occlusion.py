@@ -27,6 +27,8 @@ class Occlusion:
     `stride` is above `window`, because windows would then leave units out.
     """
 
+    deterministic = True
+
     def __init__(self, window: int = 1, stride: int = 1) -> None:
         where = "explainer 'occlusion'"
         fields.whole(where, 1, window=window, stride=stride)
@@ -59,6 +61,8 @@ class LeaveOneOut:
     Source: Li, Monroe and Jurafsky 2016, "Understanding Neural Networks through Representation
     Erasure".
     """
+
+    deterministic = True
 
     def __init__(self) -> None:
         self.settings: Mapping[str, Any] = {}

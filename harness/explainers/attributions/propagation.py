@@ -70,6 +70,7 @@ class DeepLift:
     """
 
     reduce = "sum"
+    deterministic = True
 
     def __init__(self) -> None:
         self.settings: Mapping[str, Any] = {}
@@ -139,6 +140,7 @@ class LRP:
     """
 
     reduce = "sum"
+    deterministic = True
 
     def __init__(self) -> None:
         self.settings: Mapping[str, Any] = {}
@@ -177,6 +179,7 @@ class _Rectified:
     name: str
     of_captum: str
     reduce = "l2"
+    deterministic = True
 
     def __init__(self) -> None:
         self.settings: Mapping[str, Any] = {}

@@ -19,6 +19,7 @@ class Saliency:
     """
 
     reduce = "l2"
+    deterministic = True
 
     def __init__(self, absolute: bool = True) -> None:
         fields.switches("explainer 'saliency'", absolute=absolute)
@@ -43,6 +44,7 @@ class InputXGradient:
     """
 
     reduce = "sum"
+    deterministic = True
 
     def __init__(self) -> None:
         self.settings: Mapping[str, Any] = {}

@@ -33,17 +33,28 @@ class Alteration(Protocol):
         """The same samples with it; the model is left as it was."""
         ...
 
+    def idle(self, method: Any) -> bool:
+        """Whether a method is known to say the same under it."""
+        ...
+
     def moved(self, block: Block, subject: Subject) -> float:
         """How far the input of a subject (of the altered block) was moved: the length of the
         difference over that of the input itself."""
         ...
 
 
-class _Still:
-    """An alteration that leaves the input where it is."""
+class _Any:
+    """An alteration that can be done to any sample, and changes what methods say."""
 
     def refused(self, block: Block) -> str:  # noqa: ARG002  a method of the protocol
         return ""
+
+    def idle(self, method: Any) -> bool:  # noqa: ARG002  of the protocol
+        return False
+
+
+class _Still(_Any):
+    """An alteration that leaves the input where it is."""
 
     def moved(self, block: Block, subject: Subject) -> float:  # noqa: ARG002  of the protocol
         return 0.0
@@ -54,6 +65,10 @@ class Reseeded(_Still):
     """The `number`-th other seed."""
 
     number: int
+
+    def idle(self, method: Any) -> bool:
+        """A method that draws nothing."""
+        return getattr(method, "deterministic", False) is True
 
     def under(self, block: Block) -> AbstractContextManager[Block]:
         """Values of sets that were paid for are kept: they do not depend on the seed."""
@@ -98,7 +113,7 @@ class OtherTarget(_Still):
 
 
 @dataclass(frozen=True)
-class Noise:
+class Noise(_Any):
     """The `number`-th neighbour of each sample: every feature that belongs to a unit is moved by
     noise drawn evenly from [-radius, radius] times the features' range (pixels, numbers, and for
     texts the embeddings of tokens)."""
@@ -134,7 +149,9 @@ class Shift(_Still):
         return _unmovable(block)
 
     def under(self, block: Block) -> AbstractContextManager[Block]:
-        return nullcontext(_read_by(Shifted(block.engine.model, self.size), block))
+        """No set is evaluated for it: only gradients see the constant."""
+        engine = block.engine.as_of(Shifted(block.engine.model, self.size))
+        return nullcontext(replace(block, engine=engine))
 
 
 @dataclass(frozen=True)

@@ -294,9 +294,12 @@ class _Round:
 
     def _altered(self, alteration: Alteration) -> dict[_Place, Repeated | str]:
         said: dict[_Place, Repeated | str] = {}
+        idle = {name for name, method in self._methods.items() if alteration.idle(method)}
+        said |= {p: Repeated(t.values) for p, t in self.trials.items() if p.method in idle}
+        methods = {name: m for name, m in self._methods.items() if name not in idle}
         with alteration.under(self.block) as block:
             moved = [alteration.moved(block, subject) for subject in block.subjects]
-            for (name, number), several in _each(block, self._methods).items():
+            for (name, number), several in _each(block, methods).items():
                 if isinstance(several, str):
                     for target in range(len(block.subjects[number].targets.names)):
                         said[_Place(name, number, target)] = several

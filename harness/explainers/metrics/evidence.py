@@ -42,6 +42,8 @@ def located(
             for part, mine in zip(reading.parts, parts, strict=True)
         ]
         mine = np.concatenate(filled)
+        if not mine.any():  # the mask of a lesion that the sample does not have
+            continue
         found[item.name] = found[item.name] | mine if item.name in found else mine
     if found:
         found[""] = np.logical_or.reduce(list(found.values()))
