@@ -17,6 +17,8 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from harness.drawing.figure import style_sheet
+from harness.drawing.words import short
 from harness.records import HarnessError
 from harness.report import charts, contents, samples, text
 from harness.report.tables import Tables, coverage, outcome_bar
@@ -81,7 +83,7 @@ def write(results: Results, path: Path, blobs: Path | None = None) -> Path:
 
 @cache
 def _style() -> str:
-    return (FOLDER / "report.css").read_text(encoding="utf-8")
+    return style_sheet() + (FOLDER / "report.css").read_text(encoding="utf-8")
 
 
 @cache
@@ -103,7 +105,7 @@ def _environment() -> Environment:
         basis=text.basis,
         percent=text.percent,
         p=text.p_value,
-        short=text.short,
+        short=short,
         coverage=coverage,
         outcome_bar=outcome_bar,
         moment=text.moment,
