@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 
@@ -20,21 +20,21 @@ class Figure:
     """A picture with its title and with `alt`, what it shows in words.
 
     `drawing` is an `<svg>` element and `page` the same for a page of text (the drawing itself where
-    that is no better); both take their looks from `style_sheet()`. `png` are the bytes of a PNG
-    file, for pictures that can be had as one.
+    that is no better); both take their looks from `style_sheet()`. `paint` makes the
+    bytes of a PNG file, for pictures that can be had as one.
     """
 
     title: str
     alt: str
     drawing: Markup
     page: Markup
-    png: bytes | None = None
+    paint: Callable[[], bytes] | None = field(default=None, compare=False, repr=False)
 
     @property
     def svg(self) -> str:
         """An SVG file: nothing is loaded, and colours are written out for programs other than
         browsers."""
-        named = self.drawing.replace("<svg ", '<svg xmlns="http://www.w3.org/2000/svg" ', 1)
+        named = str(self.drawing).replace("<svg ", '<svg xmlns="http://www.w3.org/2000/svg" ', 1)
         start, _, rest = named.partition(">")
         said = tag("title", safe(self.title)) + tag("desc", safe(self.alt))
         style = re.sub(r"var\(--[\w-]+, ([^()]*)\)", r"\1", style_sheet("svg"))
@@ -55,22 +55,7 @@ class Figure:
         the file cannot be written.
         """
         path = Path(path)
-        kind = path.suffix.lower()
-        if kind == ".png" and self.png is None:
-            raise HarnessError(
-                f"{path.name}: only pictures over an image can be had as PNG; save this one as "
-                ".svg, which a browser or Inkscape turns into PNG"
-            )
-        content = {
-            ".svg": self.svg.encode(),
-            ".html": (
-                '<!DOCTYPE html><html lang="en"><head><meta charset="utf-8">'
-                f"<title>{safe(self.title)}</title></head><body>{self.html}</body></html>\n"
-            ).encode(),
-            ".png": self.png,
-        }.get(kind)
-        if content is None:
-            raise HarnessError(f"{path.name}: pictures are saved as .svg, .html or .png")
+        content = self._bytes(path)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(content)
@@ -78,10 +63,27 @@ class Figure:
             raise HarnessError(f"{path} cannot be written: {error.strerror}") from error
         return path
 
+    def _bytes(self, path: Path) -> bytes:
+        kind = path.suffix.lower()
+        if kind == ".svg":
+            return self.svg.encode()
+        if kind == ".html":
+            head = f'<meta charset="utf-8"><title>{safe(self.title)}</title>'
+            page = f"<body>{self.html}</body>"
+            return f'<!DOCTYPE html><html lang="en"><head>{head}</head>{page}</html>\n'.encode()
+        if kind != ".png":
+            raise HarnessError(f"{path.name}: pictures are saved as .svg, .html or .png")
+        if self.paint is None:
+            raise HarnessError(
+                f"{path.name}: only pictures over an image can be had as PNG; save this one as "
+                ".svg, which a browser or Inkscape turns into PNG"
+            )
+        return self.paint()
 
-def of_drawing(title: str, alt: str, drawing: Markup, png: bytes | None = None) -> Figure:
+
+def of_drawing(title: str, alt: str, drawing: Markup) -> Figure:
     """A figure that is its drawing on a page, too."""
-    return Figure(neutral(title), neutral(alt), drawing, tag("div", drawing, class_="drawn"), png)
+    return Figure(neutral(title), neutral(alt), drawing, tag("div", drawing, class_="drawn"))
 
 
 def together(figures: Sequence[Figure]) -> str:

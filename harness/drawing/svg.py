@@ -19,6 +19,7 @@ from harness.results import unpadded
 Box = tuple[float, float, float, float]  # left, top, right, bottom
 
 FONT = 12.0
+MARGIN = 8.0
 
 # Advance widths of Helvetica for U+0020 to U+007E in thousandths of an em (Adobe's font metrics of
 # the 14 standard fonts); Arial and Liberation Sans are made to the same widths.
@@ -134,6 +135,14 @@ def svg(
     )  # fmt: skip
 
 
+def sheet(width: float, height: float, parts: Sequence[Markup], class_: str, label: str) -> Markup:
+    """A drawing on paper of its own, with a margin so that nothing is cut at its edge."""
+    across, down = width + 2 * MARGIN, height + 2 * MARGIN
+    paper = tag("rect", class_="paper", x=0, y=0, width=across, height=down)
+    inner = tag("g", *parts, transform=f"translate({MARGIN:g} {MARGIN:g})")
+    return svg(across, down, [paper, inner], class_, label)
+
+
 def tag(name: str, *children: Markup, **attributes: str | float) -> Markup:
     """An element; attribute names lose a trailing underscore and take hyphens for the others."""
     written = []
@@ -142,3 +151,24 @@ def tag(name: str, *children: Markup, **attributes: str | float) -> Markup:
         written.append(f' {key.rstrip("_").replace("_", "-")}="{safe(said)}"')
     inner = "".join(children)
     return Markup(f"<{name}{''.join(written)}>{inner}</{name}>")
+
+
+def wrapped(words: str, size: float, width: float) -> list[str]:
+    """`words` on lines of at most `width` pixels in Helvetica; what has no spaces is broken."""
+    lines: list[str] = []
+    line_ = ""
+    for word in words.split():
+        longer = f"{line_} {word}" if line_ else word
+        if measured(longer, size) <= width:
+            line_ = longer
+            continue
+        if line_:
+            lines.append(line_)
+        while measured(word, size) > width and len(word) > 1:
+            fits = next(
+                n for n in range(len(word), 0, -1) if n == 1 or measured(word[:n], size) <= width
+            )
+            lines.append(word[:fits])
+            word = word[fits:]
+        line_ = word
+    return [*lines, line_] if line_ else lines

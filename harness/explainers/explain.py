@@ -106,7 +106,7 @@ def explain(
             seed,
         )  # fmt: skip
         found += _explained(model, block, methods, unit, question, batch_tokens, progress, beside)
-    return Explanation(tuple(found))
+    return Explanation(tuple(found), tuple(items))
 
 
 def make_methods(

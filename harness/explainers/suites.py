@@ -50,7 +50,8 @@ def explained(
         tuple(
             replace(a, target=" - ".join(renamed.get(t, t) for t in a.target.split(" - ")))
             for a in found
-        )
+        ),
+        found.samples,
     )
 
 
