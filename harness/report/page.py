@@ -64,6 +64,7 @@ def render(results: Results, blobs: Path | None = None) -> str:
         "comparisons_left": comparisons_left,
         "pooled": [a for a in results.agreements if a.group == ALL_MODELS],
         "cards": cards,
+        "attributions_shown": sum(len(card.attributions) for card in cards),
         "explanations_shown": sum(len(card.explanations) for card in cards),
         "cells": sum(model.planned for model in results.models),
         "methods": Counter(e.method for e in _estimates(results) if e.method).most_common(12),

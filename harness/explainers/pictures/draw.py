@@ -50,13 +50,9 @@ def draw(attribution: Attribution, sample: Sample | None = None, width: float = 
         def painted() -> bytes:
             return paint(title, f"{alt} {about}")
 
-    return Figure(
-        title,
-        alt,
-        _drawing(title, alt, about, panels, scale, width),
-        _page(title, alt, about, panels, scale, width),
-        painted,
-    )
+    drawing = _drawing(title, alt, about, panels, scale, width)
+    page = _page(title, alt, about, panels, scale) or tag("div", drawing, class_="drawn")
+    return Figure(title, alt, drawing, page, painted)
 
 
 def _panel(
@@ -126,20 +122,18 @@ def _drawing(
     return sheet(width, height, parts, "attribution", alt)
 
 
-def _page(
-    title: str, alt: str, about: str, panels: list[Panel], scale: Scale, width: float
-) -> Markup:
-    """As HTML where every panel has a page of its own, else the drawing."""
-    pages = [panel.page for panel in panels]
-    if not pages or any(page is None for page in pages):
-        return tag("div", _drawing(title, alt, about, panels, scale, width), class_="drawn")
+def _page(title: str, alt: str, about: str, panels: list[Panel], scale: Scale) -> Markup | None:
+    """As HTML, where every panel is better so."""
+    pages = [panel.page for panel in panels if panel.page is not None]
+    if not panels or len(pages) < len(panels):
+        return None
     legend = (
         [svg(scale.width, LEGEND_HEIGHT, scale.legend(), "legend-scale", hidden=True)]
         if scale.limit > 0
         else []
     )
     return tag(
-        "div", tag("p", safe(title), class_="heading"), *(page for page in pages if page), *legend,
+        "div", tag("p", safe(title), class_="heading"), *pages, *legend,
         tag("p", safe(about), class_="note"), class_="drawn", role="group", aria_label=alt,
     )  # fmt: skip
 

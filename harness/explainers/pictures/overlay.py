@@ -116,13 +116,11 @@ def _encoded(grey: NDArray[np.uint8], across: float, down: float) -> str:
 
     image = Image.fromarray(grey)
     image.thumbnail((max(1, round(1.5 * across)), max(1, round(1.5 * down))))
-    made = []
-    for kind, options in (("PNG", {"optimize": True}), ("JPEG", {"quality": 85})):
-        buffer = io.BytesIO()
-        image.save(buffer, kind, **options)
-        made.append((buffer.tell(), kind, buffer.getvalue()))
-    _, kind, data = min(made)
-    return f"data:image/{kind.lower()};base64,{base64.b64encode(data).decode()}"
+    buffer = io.BytesIO()
+    # A JPEG would blur the few pixels of a small image, and a large one is several times smaller.
+    kind = "PNG" if max(image.size) <= 128 else "JPEG"
+    image.save(buffer, kind, quality=85)
+    return f"data:image/{kind.lower()};base64,{base64.b64encode(buffer.getvalue()).decode()}"
 
 
 def _heat(seen: Seen) -> str:

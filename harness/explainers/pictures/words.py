@@ -41,9 +41,8 @@ def words(attribution: Attribution, places: Sequence[int], scale: Scale, width: 
     notes = []
     unseen = sum(attribution.values[place] is None for place in places)
     if unseen:
-        notes.append(
-            f"Grey and struck out: not seen by the classifier ({unseen:,} of {len(places):,} units)."
-        )
+        share = f"({unseen:,} of {len(places):,} units)"
+        notes.append(f"Grey and struck out: not seen by the classifier {share}.")
     if left:
         notes.append(f"Not shown: the last {left:,} of {len(places):,} units.")
     lines = lay_out(shown, width)
