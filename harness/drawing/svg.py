@@ -136,11 +136,14 @@ def svg(
 
 
 def sheet(width: float, height: float, parts: Sequence[Markup], class_: str, label: str) -> Markup:
-    """A drawing on paper of its own, with a margin so that nothing is cut at its edge."""
+    """A drawing on paper of its own, with a margin so that nothing is cut at its edge.
+
+    Its letters are Helvetica's or as wide, because its lines are broken by their widths.
+    """
     across, down = width + 2 * MARGIN, height + 2 * MARGIN
     paper = tag("rect", class_="paper", x=0, y=0, width=across, height=down)
     inner = tag("g", *parts, transform=f"translate({MARGIN:g} {MARGIN:g})")
-    return svg(across, down, [paper, inner], class_, label)
+    return svg(across, down, [paper, inner], f"sheet {class_}", label)
 
 
 def tag(name: str, *children: Markup, **attributes: str | float) -> Markup:
@@ -151,6 +154,21 @@ def tag(name: str, *children: Markup, **attributes: str | float) -> Markup:
         written.append(f' {key.rstrip("_").replace("_", "-")}="{safe(said)}"')
     inner = "".join(children)
     return Markup(f"<{name}{''.join(written)}>{inner}</{name}>")
+
+
+def notes(words: str, y: float, width: float) -> tuple[list[Markup], float]:
+    """Small print from below `y`, and where it ends. Each line is held to its measured width, so
+    that another font does not run over the edge."""
+    parts = []
+    for words_ in wrapped(words, 11, width):
+        y += 15
+        parts.append(
+            tag(
+                "text", safe(words_), class_="fine", x=0, y=y, textLength=measured(words_, 11),
+                lengthAdjust="spacingAndGlyphs",
+            )
+        )  # fmt: skip
+    return parts, y
 
 
 def wrapped(words: str, size: float, width: float) -> list[str]:

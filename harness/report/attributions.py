@@ -40,7 +40,7 @@ def drawn(
 def _drawn(attribution: Attribution, sample: Sample) -> Drawn:
     title = f"{attribution.method}: why {attribution.target}"
     try:
-        figure = draw(attribution, sample, WIDTH)
+        figure = draw(attribution, sample, WIDTH, headed=False)
     # Units and views are code of anyone's, and a report is worth more than one of its pictures.
     except Exception as error:
         cause = short(str(error) or type(error).__name__, 200)

@@ -111,6 +111,11 @@ class Images:
                 f"and how bright its images must be: {said(error)}"
             ) from error
 
+    @property
+    def crops(self) -> bool:
+        """Whether the edges of an image are cut off before the network sees it."""
+        return bool(getattr(self._processor, "do_center_crop", False))
+
     def encode(self, samples: Sequence[Sample]) -> Iterator[Input]:
         """The samples in their order. Raises `HarnessError` for what is not one image."""
         for place, sample in enumerate(samples):

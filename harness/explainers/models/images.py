@@ -57,6 +57,7 @@ class PixelModel:
     (n x channels x height x width); `module` is what has weights and modes."""
 
     scale: Scale = "softmax"
+    notes: tuple[str, ...] = ()
 
     def __init__(
         self, name: str, module: Any, columns: Sequence[str], revision: str, tokens: int
@@ -79,7 +80,9 @@ class PixelModel:
         array = self.prepare(sample)
         fixed = np.zeros(array.shape[0] * array.shape[1], dtype=bool)
         filler = fill(array, removal, f"sample '{sample.id}'")
-        return PixelReading(sample.id, digest(sample.input), (ArrayPart(array),), fixed, filler)
+        return PixelReading(
+            sample.id, digest(sample.input), (ArrayPart(array),), fixed, filler, self.notes
+        )
 
     def columns(self, reading: PixelReading) -> Sequence[str]:  # noqa: ARG002  the same for all
         """The classes."""
@@ -130,6 +133,11 @@ class HuggingFacePixels(PixelModel):
             classifier.batch_tokens,
         )  # fmt: skip
         self._classifier = classifier
+        if getattr(classifier.reader, "crops", False):
+            self.notes = (
+                "the classifier cuts the edges of an image off, so its units lie nearer to the "
+                "image's middle than a picture over the whole image shows",
+            )
         self.scale = "sigmoid" if classifier.multi_label or classifier.single else "softmax"
 
     def prepare(self, sample: Sample) -> NDArray[Any]:

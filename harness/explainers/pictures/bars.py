@@ -46,7 +46,7 @@ def ranked(attribution: Attribution, places: Sequence[int], scale: Scale, width:
         error = _error(attribution, place)
         if error:
             parts += _whisker(x(value - error), x(value + error), y + 10)
-        parts.append(text(amount(value), width, y + 14, "end", "cell"))
+        parts.append(text(amount(value), width, y + 14, "end", "number"))
     parts.append(line((x(0.0), 2, x(0.0), bottom + 2), "zero"))
     return Panel(parts, bottom + 22, None, _left_off(attribution, places, shown))
 

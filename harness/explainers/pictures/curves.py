@@ -9,7 +9,18 @@ from dataclasses import dataclass
 from markupsafe import Markup
 
 from harness.drawing.figure import Figure, of_drawing
-from harness.drawing.svg import axes, clipped, line, measured, nice_ticks, sheet, tag, text, wrapped
+from harness.drawing.svg import (
+    axes,
+    clipped,
+    line,
+    measured,
+    nice_ticks,
+    notes,
+    sheet,
+    tag,
+    text,
+    wrapped,
+)
 from harness.drawing.words import neutral, safe, short
 from harness.explainers.pictures.scale import amount
 from harness.records import HarnessError
@@ -86,15 +97,14 @@ def deletion_and_insertion(
         + ", ".join(f"{c.name} {amount(c.area, sign=False)}" for c in curves)
         for name, _, curves in drawn
     ]
-    for words in wrapped("Mean heights. " + "; ".join(said) + ".", 11.2, width):
-        parts.append(text(words, 0, y, "start", "note"))
-        y += 15
+    small, y = notes("Mean heights. " + "; ".join(said) + ".", y - 15, width)
+    parts += small
     alt = neutral(
         f"{' and '.join(g[0].partition(':')[0].lower() for g in drawn)} curves. "
         f"{'. '.join(said)}.".capitalize()
     )
     title = neutral("Deletion and insertion curves")
-    return of_drawing(title, alt, sheet(width, y, parts, "curves", alt))
+    return of_drawing(title, alt, sheet(width, y + 4, parts, "curves", alt))
 
 
 def _styles(curves: Sequence[Curve]) -> dict[str, str]:

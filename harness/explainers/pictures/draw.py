@@ -8,7 +8,7 @@ from markupsafe import Markup
 
 from harness import plugins
 from harness.drawing.figure import Figure
-from harness.drawing.svg import sheet, svg, tag, text, wrapped
+from harness.drawing.svg import notes, sheet, svg, tag, text, wrapped
 from harness.drawing.words import neutral, safe, short
 from harness.explainers.pictures import bars
 from harness.explainers.pictures.overlay import overlay
@@ -22,8 +22,11 @@ WIDTH = 640.0
 _GAP = 14.0
 
 
-def draw(attribution: Attribution, sample: Sample | None = None, width: float = WIDTH) -> Figure:
-    """The picture of an attribution, `width` pixels wide.
+def draw(
+    attribution: Attribution, sample: Sample | None = None, width: float = WIDTH,
+    headed: bool = True,
+) -> Figure:  # fmt: skip
+    """The picture of an attribution, `width` pixels wide, with its title unless not `headed`.
 
     Texts are marked. Parts of an image are shown over it, where `sample` holds it. What a
     registered view has a `draw_attribution` for is drawn by it, segments of time are bars along
@@ -40,8 +43,8 @@ def draw(attribution: Attribution, sample: Sample | None = None, width: float = 
         _panel(attribution, part, sample, scale, width)
         for part in sorted({unit.part for unit in attribution.units})
     ]
-    notes = [note for panel in panels for note in panel.notes]
-    about = " ".join([_about(attribution), *notes, *map(_sentence, attribution.notes)])
+    said = [note for panel in panels for note in panel.notes]
+    about = " ".join([_about(attribution), *said, *map(_sentence, attribution.notes)])
     paints = [panel.paint for panel in panels if panel.paint]
     painted = None
     if len(panels) == 1 and paints:
@@ -50,8 +53,9 @@ def draw(attribution: Attribution, sample: Sample | None = None, width: float = 
         def painted() -> bytes:
             return paint(title, f"{alt} {about}")
 
-    drawing = _drawing(title, alt, about, panels, scale, width)
-    page = _page(title, alt, about, panels, scale) or tag("div", drawing, class_="drawn")
+    head = title if headed else ""
+    drawing = _drawing(head, alt, about, panels, scale, width)
+    page = _page(head, alt, about, panels, scale) or tag("div", drawing, class_="drawn")
     return Figure(title, alt, drawing, page, painted)
 
 
@@ -108,16 +112,15 @@ def _drawing(
     for line in wrapped(title, 14, width):
         y += 17
         parts.append(text(line, 0, y, "start", "heading"))
-    y += _GAP - 4
+    y += _GAP - 4 if title else 0
     for panel in panels:
         parts.append(tag("g", *panel.parts, transform=f"translate(0 {y:g})"))
         y += panel.height + _GAP
     if scale.limit > 0:
         parts += scale.legend(y, any(panel.paint for panel in panels))
         y += LEGEND_HEIGHT + 4
-    for line in wrapped(about, 11.2, width):
-        y += 15
-        parts.append(text(line, 0, y, "start", "note"))
+    small, y = notes(about, y, width)
+    parts += small
     height = y + 8
     return sheet(width, height, parts, "attribution", alt)
 
@@ -132,8 +135,9 @@ def _page(title: str, alt: str, about: str, panels: list[Panel], scale: Scale) -
         if scale.limit > 0
         else []
     )
+    head = [tag("p", safe(title), class_="heading")] if title else []
     return tag(
-        "div", tag("p", safe(title), class_="heading"), *pages, *legend,
+        "div", *head, *pages, *legend,
         tag("p", safe(about), class_="note"), class_="drawn", role="group", aria_label=alt,
     )  # fmt: skip
 

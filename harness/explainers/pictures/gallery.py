@@ -207,7 +207,7 @@ def _card(
         if isinstance(item, Crop):
             cut = cuts[number, place]
             if cut.note:
-                parts.append(text(short(cut.note, int(inner / 6)), 10, y + 14, "start", "note"))
+                parts.append(text(short(cut.note, int(inner / 6)), 10, y + 14, "start", "fine"))
                 y += _LINE
                 continue
             if x + _CROP > width - 10 + 1:
@@ -215,7 +215,7 @@ def _card(
             parts += _crop_drawn(cut, x, y)
             if item.value is not None:
                 parts.append(
-                    text(amount(item.value, sign=False), x, y + _CROP + 13, "start", "note")
+                    text(amount(item.value, sign=False), x, y + _CROP + 13, "start", "fine")
                 )
             x += _CROP + 8
             continue

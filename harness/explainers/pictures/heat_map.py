@@ -13,7 +13,7 @@ from typing import Literal
 from markupsafe import Markup
 
 from harness.drawing.figure import Figure
-from harness.drawing.svg import line, measured, sheet, tag, text, wrapped
+from harness.drawing.svg import line, measured, notes, sheet, tag, text, wrapped
 from harness.drawing.words import neutral, safe, short
 from harness.explainers.pictures.bars import hatched
 from harness.explainers.pictures.scale import amount
@@ -135,7 +135,7 @@ def _drawing(
     y += 8 + 15 * max(map(len, heads))
     for number, head in enumerate(heads):
         for place, words in enumerate(reversed(head)):
-            kind = "note" if place == 0 else "tick name"
+            kind = "fine" if place == 0 else "tick name"
             middle = left + size * (number + 0.5)
             parts.append(text(words, middle, y - 15 * place - 4, "middle", kind))
     references = False
@@ -153,9 +153,8 @@ def _drawing(
             parts += _cell(entry, shades[column.name].get(row.name), box)
         y += _ROW
     y += 6
-    for words in wrapped(_LEGEND, 11.2, across):
-        y += 15
-        parts.append(text(words, 0, y, "start", "note"))
+    small, y = notes(_LEGEND, y, across)
+    parts += small
     return sheet(across, y + 4, parts, "heat-map", alt)
 
 

@@ -63,9 +63,9 @@ def overlay(
         y = down + 18 + _ROW * number
         value = attribution.values[place] or 0.0
         name = short(named(attribution, place), int(width / 9))
-        parts.append(text(f"{number + 1}", 0, y, "start", "cell"))
+        parts.append(text(f"{number + 1}", 0, y, "start", "number"))
         parts.append(text(name, 18, y, "start", "tick"))
-        parts.append(text(amount(value), min(width, max(across, 200)), y, "end", "cell"))
+        parts.append(text(amount(value), min(width, max(across, 200)), y, "end", "number"))
     height = down + 8 + _ROW * len(top)
     return Panel(parts, height, None, tuple(notes), partial(painted, attribution, seen, scale))
 
@@ -119,7 +119,7 @@ def _encoded(grey: NDArray[np.uint8], across: float, down: float) -> str:
     buffer = io.BytesIO()
     # A JPEG would blur the few pixels of a small image, and a large one is several times smaller.
     kind = "PNG" if max(image.size) <= 128 else "JPEG"
-    image.save(buffer, kind, quality=85)
+    image.save(buffer, kind, quality=75)
     return f"data:image/{kind.lower()};base64,{base64.b64encode(buffer.getvalue()).decode()}"
 
 

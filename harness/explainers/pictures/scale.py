@@ -51,10 +51,10 @@ class Scale:
         right = x + _SWATCH * len(steps)
         parts = []
         if self.signed:
-            parts.append(text("speaks against", x, y + 11, "start", "note"))
-            parts.append(text("speaks for", right, y + 11, "end", "note"))
+            parts.append(text("speaks against", x, y + 11, "start", "fine"))
+            parts.append(text("speaks for", right, y + 11, "end", "fine"))
         else:
-            parts.append(text("weight", x, y + 11, "start", "note"))
+            parts.append(text("weight", x, y + 11, "start", "fine"))
         for step, left in at.items():
             box = {"x": left, "y": y + 16, "width": _SWATCH, "height": 13}
             if over_image:
@@ -69,7 +69,7 @@ class Scale:
         for step, inside in numbers.items():
             share = shares[abs(step)] * self.limit * (1 if step > 0 else -1)
             anchor = {4: "end", -4: "start"}.get(step, "middle")
-            parts.append(text(amount(share), at[step] + inside, y + 43, anchor, "note"))
+            parts.append(text(amount(share), at[step] + inside, y + 43, anchor, "fine"))
         return parts
 
     @property
