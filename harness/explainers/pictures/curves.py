@@ -99,10 +99,7 @@ def deletion_and_insertion(
     ]
     small, y = notes("Mean heights. " + "; ".join(said) + ".", y - 15, width)
     parts += small
-    alt = neutral(
-        f"{' and '.join(g[0].partition(':')[0].lower() for g in drawn)} curves. "
-        f"{'. '.join(said)}.".capitalize()
-    )
+    alt = neutral(f"Deletion and insertion curves. {'. '.join(said)}.")
     title = neutral("Deletion and insertion curves")
     return of_drawing(title, alt, sheet(width, y + 4, parts, "curves", alt))
 

@@ -92,6 +92,8 @@ def _viewed(attribution: Attribution, medium: Media, width: float) -> Panel | No
             if not hasattr(view, "draw_attribution") or not medium.mime.startswith(view.mimes):
                 continue
             drawn = view.draw_attribution(medium, medium.read(), attribution)
+            if not drawn.uri.startswith("data:image/"):
+                raise ValueError("its picture is no data URI of an image")
         except Exception as error:  # a view is code of anyone's
             return Panel([], 0, None, (f"View '{name}' failed: {short(str(error), 200)}.",))
         across = min(width, float(drawn.width))
