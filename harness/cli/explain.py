@@ -28,6 +28,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--limit", type=positive, metavar="N", help="take N samples only")
     parser.add_argument("--top", type=positive, default=3, metavar="N", help="units to be printed")
     parser.add_argument("--out", type=Path, metavar="DIR", help="the run's folder")
+    parser.add_argument(
+        "--pictures", type=Path, metavar="DIR", help="draw each attribution into DIR, as SVG"
+    )
 
 
 def main(options: argparse.Namespace) -> int:
@@ -55,6 +58,9 @@ def main(options: argparse.Namespace) -> int:
         )
     print(explanation_text(explanation, options.top))
     print(f"stored in {folder}")
+    if options.pictures is not None:
+        paths = explanation.save_pictures(options.pictures)
+        print(f"{len(paths):,} pictures in {options.pictures}")
     return 0
 
 

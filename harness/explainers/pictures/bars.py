@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 
 from markupsafe import Markup
@@ -14,6 +15,7 @@ from harness.explainers.summary import named
 from harness.records import Attribution
 
 MOST = 30
+SEGMENTS = 600
 _ROW = 20.0
 _HEIGHT = 150.0
 
@@ -23,7 +25,7 @@ def ranked(attribution: Attribution, places: Sequence[int], scale: Scale, width:
 
     What is left off is counted, with the sum of its values, so that nothing large can hide.
     """
-    shown = strongest(attribution, list(places), MOST)
+    shown = strongest(attribution, places, MOST)
     if not shown:
         return Panel([text("no unit has a value other than 0", 0, 14)], 20)
     names = {place: _cut(named(attribution, place), width * 0.42) for place in shown}
@@ -54,7 +56,8 @@ def ranked(attribution: Attribution, places: Sequence[int], scale: Scale, width:
 def along(attribution: Attribution, places: Sequence[int], scale: Scale, width: float) -> Panel:
     """Segments in their order: each a bar from its first to its last step."""
     units = attribution.units
-    spans = {p: (units[p].start or 0, units[p].end or 0) for p in places}
+    shown = strongest(attribution, places, SEGMENTS) if len(places) > SEGMENTS else places
+    spans = {p: (units[p].start or 0, units[p].end or 0) for p in shown}
     first = min(start for start, _ in spans.values())
     last = max(end for _, end in spans.values())
     ticks = _ticks(attribution, places)
@@ -72,7 +75,7 @@ def along(attribution: Attribution, places: Sequence[int], scale: Scale, width: 
         parts.append(text(tick_text(tick), left - 6, y(tick) + 4, "end"))
     for place, (start, end) in spans.items():
         value = attribution.values[place]
-        if value is None:
+        if value is None or not math.isfinite(value):
             parts.append(_not_seen(x(start), x(end), top))
             continue
         ends = sorted((y(0.0), y(value)))
@@ -92,6 +95,8 @@ def along(attribution: Attribution, places: Sequence[int], scale: Scale, width: 
     unseen = sum(attribution.values[place] is None for place in places)
     share = f"({unseen:,} of {len(places):,} segments)"
     notes = (f"Hatched: not seen by the classifier {share}.",) if unseen else ()
+    if len(shown) < len(places):
+        notes = (f"Shown: the {len(shown):,} strongest of {len(places):,} segments.",)
     return Panel(parts, bottom + 38, None, notes)
 
 
@@ -100,7 +105,7 @@ def _ticks(attribution: Attribution, places: Sequence[int]) -> list[float]:
     ends = [0.0]
     for place in places:
         value = attribution.values[place]
-        if value is not None and value == value:
+        if value is not None and math.isfinite(value):
             error = _error(attribution, place)
             ends += [value - error, value + error]
     return nice_ticks(min(ends), max(ends), 4)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from markupsafe import Markup
@@ -25,11 +26,11 @@ class Panel:
     paint: Callable[[str, str], bytes] | None = None
 
 
-def strongest(attribution: Attribution, places: list[int], most: int) -> list[int]:
+def strongest(attribution: Attribution, places: Sequence[int], most: int) -> list[int]:
     """Of these places of units, the `most` of largest size, the largest first."""
     sized = [
         (-abs(value), place)
         for place in places
-        if (value := attribution.values[place]) is not None and value == value and value != 0
+        if (value := attribution.values[place]) is not None and value != 0 and math.isfinite(value)
     ]
     return [place for _, place in sorted(sized)[:most]]

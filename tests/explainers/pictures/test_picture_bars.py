@@ -5,9 +5,19 @@ from __future__ import annotations
 import xml.etree.ElementTree as ET
 
 import pytest
-from drawings import SVG, having, number, of_features, of_segments, read, words
+from drawings import (
+    SVG,
+    having,
+    number,
+    of_features,
+    of_patches,
+    of_segments,
+    of_words,
+    read,
+    words,
+)
 
-from harness.explainers.pictures.bars import MOST
+from harness.explainers.pictures.bars import MOST, SEGMENTS
 from harness.explainers.pictures.draw import draw
 
 
@@ -63,3 +73,22 @@ def test_segments_of_time_stand_where_they_lie() -> None:
 
 def test_features_without_any_weight_are_said_to_have_none() -> None:
     assert "no unit has a value other than 0" in draw(of_features({"age": 0.0})).svg
+
+
+def test_of_very_many_segments_the_strongest_are_shown_and_counted() -> None:
+    root = read(draw(of_segments([float(i) for i in range(SEGMENTS + 5)])).svg)
+    assert len(titled(root)) == SEGMENTS
+    assert f"Shown: the {SEGMENTS} strongest of {SEGMENTS + 5} segments." in words(root)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
+def test_what_is_no_number_is_never_drawn_as_one(value: float) -> None:
+    for attribution in (
+        of_segments([0.5, value, -0.2]),
+        of_features({"age": 0.5, "weight": value}),
+        of_words("slow meals", [0.5, value]),
+        of_patches([0.5, value] * 8),
+    ):
+        svg = draw(attribution).svg.partition("</style>")[2]
+        assert "nan" not in svg
+        assert "inf" not in svg
