@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from harness.classifiers.huggingface.preprocessing import Images
 from harness.classifiers.networks import evaluating
 from harness.explainers.models.model import Scale
 from harness.explainers.models.networks import differentiating
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 
     from harness.classifiers.huggingface import HuggingFace
     from harness.classifiers.mobilecoatnet import MobileCoAtNet
+
+Extent = tuple[float, float, float, float]
 
 # The blur that stands for a removed patch: 10 pixels at 224, as in Fong & Vedaldi 2017
 # (Interpretable explanations of black boxes by meaningful perturbation, section 4).
@@ -57,7 +60,6 @@ class PixelModel:
     (n x channels x height x width); `module` is what has weights and modes."""
 
     scale: Scale = "softmax"
-    notes: tuple[str, ...] = ()
 
     def __init__(
         self, name: str, module: Any, columns: Sequence[str], revision: str, tokens: int
@@ -68,6 +70,10 @@ class PixelModel:
     def prepare(self, sample: Sample) -> NDArray[Any]:
         """The sample's pixels as the network takes them, height x width x channels."""
         raise NotImplementedError
+
+    def extent(self, sample: Sample) -> Extent | None:  # noqa: ARG002  the image itself
+        """What of the sample's image its pixels show, as in `harness.records.Segmentation`."""
+        return None
 
     def network(self, images: Tensor) -> Tensor:
         """Logits of n x channels x height x width pixels."""
@@ -80,9 +86,8 @@ class PixelModel:
         array = self.prepare(sample)
         fixed = np.zeros(array.shape[0] * array.shape[1], dtype=bool)
         filler = fill(array, removal, f"sample '{sample.id}'")
-        return PixelReading(
-            sample.id, digest(sample.input), (ArrayPart(array),), fixed, filler, self.notes
-        )
+        part = ArrayPart(array, extent=self.extent(sample))
+        return PixelReading(sample.id, digest(sample.input), (part,), fixed, filler)
 
     def columns(self, reading: PixelReading) -> Sequence[str]:  # noqa: ARG002  the same for all
         """The classes."""
@@ -133,11 +138,6 @@ class HuggingFacePixels(PixelModel):
             classifier.batch_tokens,
         )  # fmt: skip
         self._classifier = classifier
-        if getattr(classifier.reader, "crops", False):
-            self.notes = (
-                "the classifier cuts the edges of an image off, so its units lie nearer to the "
-                "image's middle than a picture over the whole image shows",
-            )
         self.scale = "sigmoid" if classifier.multi_label or classifier.single else "softmax"
 
     def prepare(self, sample: Sample) -> NDArray[Any]:
@@ -153,6 +153,10 @@ class HuggingFacePixels(PixelModel):
         pixels = encoded.tensors["pixel_values"].permute(1, 2, 0)
         array: NDArray[Any] = np.ascontiguousarray(pixels.numpy())
         return array
+
+    def extent(self, sample: Sample) -> Extent | None:
+        reader = self._classifier.reader
+        return reader.extent(sample) if isinstance(reader, Images) else None
 
     def network(self, images: Tensor) -> Tensor:
         import torch

@@ -51,7 +51,7 @@ def draw(
         paint = paints[0]
 
         def painted() -> bytes:
-            return paint(title, f"{alt} {about}")
+            return paint(title, alt, about)
 
     head = title if headed else ""
     drawing = _drawing(head, alt, about, panels, scale, width)

@@ -2,7 +2,7 @@
 
 The image is shown in grey, so that every colour on it is a value. A solid outline speaks for the
 target, a broken one against it. A label map has the size of the array that the classifier was
-given; it is stretched over the whole image.
+given; it is laid over what of the image that array shows.
 """
 
 from __future__ import annotations
@@ -48,10 +48,12 @@ def overlay(
         grey = None if medium is None else _grey(load_array(medium))
     except (HarnessError, OSError):
         notes.append("The image cannot be read here, so its parts are shown alone.")
-    labels = label_map(segmentation)
+    labels = over_image(label_map(segmentation), segmentation.extent)
     levels = np.array([scale.level(v) for v in attribution.values] + [0])
     places = [i for i, unit in enumerate(attribution.units) if unit.part == segmentation.part]
-    top = [i for i in strongest(attribution, places, _OUTLINED) if levels[i]]
+    shown = set(np.unique(labels).tolist())  # a part may lie on a border around the image alone
+    placed = [place for place in places if place in shown]
+    top = [i for i in strongest(attribution, placed, _OUTLINED) if levels[i]]
     seen = Seen(labels, levels, grey, top, _size(labels, grey, width))
     notes += _said(attribution, seen, places)
     across, down = seen.size
@@ -70,20 +72,30 @@ def overlay(
     return Panel(parts, height, None, tuple(notes), partial(painted, attribution, seen, scale))
 
 
+def over_image(
+    labels: NDArray[np.int64], extent: tuple[float, float, float, float] | None
+) -> NDArray[np.int64]:
+    """A label map of the whole image, -1 where the classifier was shown nothing of it."""
+    import numpy as np
+
+    if extent is None:
+        return labels
+    top, left, bottom, right = extent
+    rows = max(1, round(labels.shape[0] / (bottom - top)))
+    columns = max(1, round(labels.shape[1] / (right - left)))
+    whole = np.full((rows, columns), -1, dtype=np.int64)
+    y = np.arange(labels.shape[0]) + round(top * rows)
+    x = np.arange(labels.shape[1]) + round(left * columns)
+    inner_y, inner_x = (y >= 0) & (y < rows), (x >= 0) & (x < columns)
+    whole[np.ix_(y[inner_y], x[inner_x])] = labels[np.ix_(inner_y, inner_x)]
+    return whole
+
+
 def _said(attribution: Attribution, seen: Seen, places: Sequence[int]) -> list[str]:
     notes = []
     left = len(places) - len(seen.top)
     if seen.top and left > 0:
         notes.append(f"Outlined: the {len(seen.top)} strongest of {len(places):,} parts.")
-    height, width = seen.labels.shape
-    if seen.grey is not None:
-        rows, columns = seen.grey.shape
-        if abs(columns / rows - width / height) > 0.02 * width / height:
-            notes.append(
-                f"The image of {columns} x {rows} pixels was given to the classifier as {width} x "
-                f"{height}; the parts are stretched over the whole of it, which is wrong where the "
-                "classifier cuts its edges off."
-            )
     unseen = sum(attribution.values[place] is None for place in places)
     if unseen:
         notes.append(

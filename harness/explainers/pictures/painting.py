@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from harness.drawing.svg import wrapped
 from harness.drawing.words import short
 from harness.explainers.pictures.outlines import outlines
 from harness.explainers.pictures.scale import Scale, amount
@@ -65,16 +66,22 @@ def stretched(
 
 
 def inside(region: NDArray[np.bool_]) -> tuple[int, int]:
-    """The place of a region that is nearest to its middle."""
+    """The place of a region that is farthest from its edge, of several the one nearest to its
+    middle."""
     import numpy as np
+    from scipy.ndimage import distance_transform_edt
 
-    rows, columns = np.nonzero(region)
-    nearest = np.argmin((rows - rows.mean()) ** 2 + (columns - columns.mean()) ** 2)
+    depth = distance_transform_edt(np.pad(region, 1))[1:-1, 1:-1]
+    rows, columns = np.nonzero(depth >= depth.max() - 1e-9)
+    middle = np.argwhere(region).mean(axis=0)
+    nearest = np.argmin((rows - middle[0]) ** 2 + (columns - middle[1]) ** 2)
     return int(rows[nearest]), int(columns[nearest])
 
 
-def painted(attribution: Attribution, seen: Seen, scale: Scale, title: str, said: str) -> bytes:
-    """The same as PNG at twice the size, the words of the picture in the file's description."""
+def painted(
+    attribution: Attribution, seen: Seen, scale: Scale, title: str, alt: str, about: str
+) -> bytes:
+    """The same as PNG at twice the size, the words of the picture also in the file."""
     import numpy as np
     from PIL import Image, ImageDraw, ImageFont, PngImagePlugin
 
@@ -84,7 +91,9 @@ def painted(attribution: Attribution, seen: Seen, scale: Scale, title: str, said
     heat = Image.fromarray(coloured(seen, stretched(seen.labels, down, across)))
     picture = Image.alpha_composite(ground.convert("RGBA"), heat).convert("RGB")
     width = max(across, 560)
-    page = Image.new("RGB", (width + 40, down + 200 + 34 * len(seen.top)), "white")
+    lines = wrapped(_plain(about), 21, width)
+    height = down + 190 + 34 * len(seen.top) + 26 * len(lines)
+    page = Image.new("RGB", (width + 40, height), "white")
     page.paste(picture, (20, 70))
     draw = ImageDraw.Draw(page)
     font, bold = ImageFont.load_default(22), ImageFont.load_default(26)
@@ -97,16 +106,19 @@ def painted(attribution: Attribution, seen: Seen, scale: Scale, title: str, said
         value = _plain(amount(attribution.values[place] or 0.0))
         draw.text((20 + width, y), value, "#1a1e23", font, anchor="ra")
     _bar(draw, scale, (20, 100 + down + 34 * len(seen.top)), font)
-    about = PngImagePlugin.PngInfo()
-    about.add_itxt("Title", title)
-    about.add_itxt("Description", said)
+    for number, line in enumerate(lines):
+        at = (20, 176 + down + 34 * len(seen.top) + 26 * number)
+        draw.text(at, line, "#57606a", ImageFont.load_default(20))
+    words = PngImagePlugin.PngInfo()
+    words.add_itxt("Title", title)
+    words.add_itxt("Description", f"{alt} {about}")
     buffer = io.BytesIO()
-    page.save(buffer, "PNG", pnginfo=about)
+    page.save(buffer, "PNG", pnginfo=words)
     return buffer.getvalue()
 
 
 def _trace(draw: ImageDraw, seen: Seen, corner: tuple[int, int], font: Font) -> None:
-    """Outlines, broken ones in dashes of ten pixels, and numbers."""
+    """Outlines, broken ones in dashes, and numbers."""
     height, width = seen.labels.shape
     x, y = 2 * seen.size[0] / width, 2 * seen.size[1] / height
     for place in seen.top:

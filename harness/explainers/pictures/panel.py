@@ -16,14 +16,14 @@ class Panel:
     """Elements from (0, 0), `height` pixels high; `page` is the same as HTML where that is better.
 
     `notes` are sentences that belong under the picture; `paint` makes a PNG file of it, given the
-    picture's title and what it shows in words.
+    picture's title, what it shows in words, and what its numbers are.
     """
 
     parts: list[Markup]
     height: float
     page: Markup | None = None
     notes: tuple[str, ...] = ()
-    paint: Callable[[str, str], bytes] | None = None
+    paint: Callable[[str, str, str], bytes] | None = None
 
 
 def strongest(attribution: Attribution, places: Sequence[int], most: int) -> list[int]:

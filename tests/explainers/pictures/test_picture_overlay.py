@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import base64
+import dataclasses
 import hashlib
 import io
 
 import numpy as np
 import pytest
 from drawings import having, number, of_patches, read, words
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import array_shapes, arrays
 from PIL import Image
 
 from harness.explainers.pictures.draw import draw
+from harness.explainers.pictures.painting import inside
 from harness.images import png_medium
-from harness.records import Attribution, Media, Part, Sample
+from harness.records import Attribution, Media, Part, Sample, Segmentation
 
 VALUES = [0.0] * 16
 VALUES[1], VALUES[6], VALUES[15] = 1.0, -0.8, 0.3
@@ -83,10 +88,28 @@ def test_the_image_is_upright_as_its_orientation_says() -> None:
     assert shown[:18, :, 0].min() > shown[22:, :, 0].max() + 100
 
 
-def test_an_image_of_another_shape_than_the_classifier_s_says_so() -> None:
-    wide = draw(of_patches(VALUES), sample(Image.new("RGB", (120, 60))))
-    assert "stretched over the whole" in words(read(wide.svg))
-    assert "stretched" not in words(read(draw(of_patches(VALUES), sample()).svg))
+@pytest.mark.parametrize(
+    ("extent", "corner"),
+    [((0.25, 0.0, 0.75, 1.0), (0.25, 0.25)), ((0.0, 0.25, 1.0, 0.75), (0.0, 0.375)),
+     ((-0.5, 0.0, 1.5, 1.0), (-0.5, 0.25)), (None, (0.0, 0.25))],
+)  # fmt: skip
+def test_parts_lie_on_what_of_the_image_the_classifier_was_shown(
+    extent: tuple[float, ...] | None, corner: tuple[float, float]
+) -> None:
+    found = of_patches(VALUES)
+    seen = dataclasses.replace(found.segmentation[0], extent=extent)
+    heat = picture(read(draw(replaced(found, seen), sample()).svg), "pixels")
+    rows, columns = heat.shape[:2]
+    top, bottom = (0.0, 1.0) if extent is None else (extent[0], extent[2])
+    warm = np.argwhere((heat[..., 3] == heat[..., 3].max()) & (heat[..., 0] > heat[..., 2]))
+    if not len(warm) or corner[0] + (bottom - top) / 4 <= 0:
+        assert top < 0  # the strongest part lies wholly on the border that was added
+        return
+    assert warm.min(axis=0) == pytest.approx([corner[0] * rows, corner[1] * columns], abs=1)
+
+
+def replaced(found: Attribution, seen: Segmentation) -> Attribution:
+    return dataclasses.replace(found, segmentation=(seen,))
 
 
 @pytest.mark.parametrize("values", [VALUES, [0.0] * 16])
@@ -129,3 +152,9 @@ def test_the_png_has_the_same_colours_and_its_words_in_the_file() -> None:
         red, _, blue = marked[y, x]
         assert bool(red > blue) is warm
         assert abs(plain[y, x][0] - plain[y, x][2]) <= 1
+
+
+@given(arrays(bool, array_shapes(min_dims=2, max_dims=2, max_side=9), elements=st.booleans()))
+def test_a_part_s_number_stands_inside_of_it(region: np.ndarray) -> None:
+    region[0, 0] = True
+    assert region[inside(region)]
