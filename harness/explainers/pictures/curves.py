@@ -122,7 +122,7 @@ def _panel(
     width: float,
 ) -> list[Markup]:  # fmt: skip
     names = {c.name: short(neutral(c.name), 24) for c in curves}
-    room = max(measured(name, 12.6) for name in names.values()) + 26
+    room = max(measured(name, 13.0) for name in names.values()) + 30
     left, right = 52.0, width - min(room, 0.42 * width)
 
     def x(share: float) -> float:
