@@ -181,6 +181,9 @@ class View(Protocol):
 
     `mimes` are beginnings of media types (`audio/`, `image/svg+xml`); of several views that fit,
     the one with the longest beginning draws. The constructor takes nothing.
+
+    Optional: `draw_attribution(media, data, attribution) -> Picture`, for media that are no images:
+    the medium with its units' values on it. Without it the units are drawn as bars.
     """
 
     mimes: tuple[str, ...]

@@ -199,11 +199,15 @@ class Segmentation:
 
     `runs` holds label, length, label, length, ...; a label is a place in the attribution's units,
     or -1 where a place is in none. `shape` is that of the array as the classifier was given it.
+    `extent` is what of an image the array shows: top, left, bottom and right as shares of its
+    height and width, beyond 0 and 1 where the array has a border; `None` where it shows just the
+    image.
     """
 
     shape: tuple[int, ...]
     runs: tuple[int, ...]
     part: int = 0
+    extent: tuple[float, float, float, float] | None = None
 
 
 @dataclass(frozen=True)

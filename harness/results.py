@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 from harness.records import (
     MODEL_OUTCOMES,
+    Attribution,
     Cell,
     Generation,
     GoldRecordStatus,
@@ -275,11 +276,33 @@ class Explanation:
 
 @dataclass(frozen=True)
 class SampleView:
-    """One sample with its prediction and a selection of its explanations."""
+    """One sample with its prediction and a selection of its explanations and attributions."""
 
     sample: Sample
     prediction: Prediction | None
     explanations: tuple[Explanation, ...]
+    attributions: tuple[Attribution, ...] = ()
+    attributions_left: int = 0
+
+
+@dataclass(frozen=True)
+class ExplainerSummary:
+    """What one method was asked for, and how it went: what a reader of its pictures must know.
+
+    `evaluations` is the mean a sample; `completeness_error` the largest, `None` for a method whose
+    values are to sum to nothing.
+    """
+
+    method: str
+    unit: str
+    output: str
+    removal: str
+    samples: int
+    attributions: int
+    targets: tuple[str, ...]
+    evaluations: float
+    completeness_error: float | None = None
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -327,4 +350,5 @@ class Results:
     classifier: ClassifierPage | None
     gold: GoldStatus
     views: tuple[SampleView, ...]
+    explainers: tuple[ExplainerSummary, ...] = ()
     manifest: Mapping[str, Any] = field(default_factory=dict)

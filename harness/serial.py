@@ -86,6 +86,11 @@ def _reader(kind: Hashable) -> Callable[[Any, FindMedia], Any]:
         if item_reader is _same:
             return _tuple
         return lambda value, media: tuple(item_reader(item, media) for item in value)
+    if origin is tuple:
+        each = [_reader(a) for a in arguments]
+        return lambda value, media: tuple(
+            read(item, media) for read, item in zip(each, value, strict=True)
+        )
     if kind is Any:
         return _evidence_value
     if origin is Literal or isinstance(kind, type) or origin is not None:

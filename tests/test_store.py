@@ -13,6 +13,7 @@ import pytest
 from harness import serial
 from harness.identity import request_key, sha256
 from harness.records import (
+    Attribution,
     Capabilities,
     Cell,
     Claim,
@@ -30,6 +31,7 @@ from harness.records import (
     Sampling,
     Span,
     StoredScore,
+    Unit,
 )
 from harness.store import SCHEMA_VERSION, Store
 
@@ -53,6 +55,7 @@ def test_records_come_back_as_they_went() -> None:
         GoldRecord("causes", (Claim("a", "t", paraphrases=("p", "q")),), label="x"),
         Span("label", 1, 0, 4, 9),
         Capabilities(images=True),
+        Attribution("s", "lime", "patch", "x", "logit", "mask", (Unit(box=(0, 8, 4, 4)),), (0.5,)),
     ]  # fmt: skip
     for record in records:
         assert serial.loads(type(record), serial.dumps(record)) == record

@@ -21,8 +21,14 @@ from typing import Any
 from harness import cli, contracts, documents, pipeline, plugins, records
 from harness import run as run_function
 from harness.backends.control import Control
+from harness.drawing.figure import Figure
+from harness.explainers import pictures
 from harness.explainers.explain import explain as explain_function
 from harness.explainers.explanation import Explanation
+from harness.explainers.pictures.curves import Curve, deletion_and_insertion
+from harness.explainers.pictures.draw import draw
+from harness.explainers.pictures.gallery import Concept, Crop, Excerpt, gallery
+from harness.explainers.pictures.heat_map import Column, Entry, Row, heat_map
 from harness.records import Metric
 from harness.suite import CONTROLS
 
@@ -303,6 +309,7 @@ def python() -> Iterator[str]:
     yield docstring(explain_function)
     yield "### Explanation"
     yield docstring(Explanation)
+    yield from _methods(Explanation)
     yield "### RunResult"
     yield docstring(pipeline.RunResult)
     yield table(
@@ -316,19 +323,21 @@ def python() -> Iterator[str]:
             ),
         ],
     )
+    yield "## Pictures"
+    yield docstring(pictures)
+    for function in (draw, deletion_and_insertion, heat_map, gallery):
+        yield f"### {function.__module__}.{function.__name__}{_keywords(function)}"
+        yield docstring(function)
+    for kind in (Figure, Curve, Column, Entry, Row, Concept, Excerpt, Crop):
+        yield f"### {kind.__name__}{_keywords(kind)}"
+        yield docstring(kind)
+        yield from _methods(kind)
     yield "## What parts must offer"
     yield docstring(contracts)
     for name, member in _own(contracts):
         yield f"### {name}"
         yield docstring(member)
-        methods = [
-            f"- {': '.join(filter(None, [f'`{method}{_plain(function)}`', docstring(function)]))}"
-            for method, function in vars(member).items()
-            if inspect.isfunction(function) and not method.startswith("_")
-        ]
-        if methods:
-            yield "Methods:"
-            yield "\n".join(methods)
+        yield from _methods(member)
     yield "## Records"
     yield docstring(records)
     for name, member in _own(records):
@@ -346,6 +355,18 @@ def _own(module: Any) -> Iterator[tuple[str, Any]]:
     for name, member in vars(module).items():
         if inspect.isclass(member) and member.__module__ == module.__name__:
             yield name, member
+
+
+def _methods(kind: Any) -> Iterator[str]:
+    """The public methods of a class, a line each."""
+    methods = [
+        f"- {': '.join(filter(None, [f'`{method}{_plain(function)}`', docstring(function)]))}"
+        for method, function in vars(kind).items()
+        if inspect.isfunction(function) and not method.startswith("_")
+    ]
+    if methods:
+        yield "Methods:"
+        yield "\n".join(methods)
 
 
 def _keywords(function: Any) -> str:

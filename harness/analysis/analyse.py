@@ -10,6 +10,7 @@ from harness.analysis import models
 from harness.analysis.agreement import agreements, human_labels
 from harness.analysis.classifier_page import classifier_page
 from harness.analysis.controls import metric_summaries, separations
+from harness.analysis.explainers import explainers
 from harness.analysis.score_table import ScoreTable
 from harness.analysis.verdict import verdict, without_answers
 from harness.analysis.views import views
@@ -82,6 +83,7 @@ def analyse(run: Run, scorers: Mapping[str, Any], *, generalise_variants: bool =
         classifier=classifier_page(run),
         gold=gold,
         views=views(table),
+        explainers=explainers(run.store),
         manifest={
             "about": manifest.about,
             "oracle_variants": [

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from harness.analysis import explainers
 from harness.analysis.score_table import ScoreTable
 from harness.results import ClaimVerdict, Explanation, SampleView
 from harness.scoring import Answered
@@ -22,13 +23,17 @@ def views(table: ScoreTable) -> tuple[SampleView, ...]:
     details = _details(table)
     scores = _scores(table)
     found = []
-    for sample_id in _chosen(table, by_sample):
+    chosen = _chosen(table, by_sample)
+    attributed = explainers.shown(run.store, chosen)
+    for sample_id in chosen:
         shown = sorted(by_sample[sample_id], key=lambda a: _order(table, a))[:PER_SAMPLE]
         found.append(
             SampleView(
                 sample=run.samples[sample_id],
                 prediction=run.predictions.get(sample_id),
                 explanations=tuple(_explanation(table, a, details, scores) for a in shown),
+                attributions=attributed.get(sample_id, ((), 0))[0],
+                attributions_left=attributed.get(sample_id, ((), 0))[1],
             )
         )
     return tuple(found)

@@ -50,6 +50,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="with --best: the metrics to rank by; those of faithfulness unless given",
     )  # fmt: skip
     parser.add_argument("--out", type=Path, metavar="DIR", help="the run's folder")
+    parser.add_argument(
+        "--pictures", type=Path, metavar="DIR", help="draw each attribution into DIR, as SVG"
+    )
 
 
 def main(options: argparse.Namespace) -> int:
@@ -79,6 +82,9 @@ def main(options: argparse.Namespace) -> int:
         )
     print(explanation_text(explanation, options.top))
     print(f"stored in {folder}")
+    if options.pictures is not None:
+        paths = explanation.save_pictures(options.pictures)
+        print(f"{len(paths):,} pictures in {options.pictures}")
     return 0
 
 

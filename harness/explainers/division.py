@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from harness import plugins
@@ -75,7 +75,8 @@ def divide(reading: Reading, kinds: Sequence[Any], name: str) -> Division:
         owners.append(np.where(divided.owner < 0, -1, divided.owner + len(units)))
         if divided.labels is not None:
             numbered = owners[-1].reshape(divided.labels.shape)
-            maps.append(run_lengths(numbered, place))
+            extent = part.extent if isinstance(part, ArrayPart) else None
+            maps.append(replace(run_lengths(numbered, place), extent=extent))
         groups += [group + len(units) for group in divided.groups]
         units += divided.units
     owner = np.concatenate([np.zeros(0, dtype=np.int64), *owners])

@@ -23,7 +23,7 @@ from harness.explainers.models.reading import Removal
 from harness.explainers.reduction import REDUCTIONS
 from harness.explainers.results import Question
 from harness.explainers.targets import Target
-from harness.records import Attribution, HarnessError
+from harness.records import Attribution, HarnessError, Sample
 
 _BLOCK = 64  # samples that go through together
 
@@ -76,6 +76,7 @@ def explain(
     """
     methods = make_methods(method, settings or {}, beside)
     found: list[Attribution] = []
+    seen: list[Sample] = []
     for block in blocks(
         classifier, samples, unit, target=target, output=output, removal=removal,
         baseline=baseline, reduce=reduce, budget=budget, seed=seed, batch_tokens=batch_tokens,
@@ -88,7 +89,8 @@ def explain(
             for method in methods
             for attribution in attributed[method, number]
         ]
-    return Explanation(tuple(found))
+        seen += block.samples
+    return Explanation(tuple(found), tuple(seen))
 
 
 def blocks(

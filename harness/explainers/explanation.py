@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, overload
 
 from harness import serial
-from harness.records import Attribution, HarnessError
+from harness.records import Attribution, HarnessError, Sample
 from harness.store.arrays import joined, split
 
 if TYPE_CHECKING:
@@ -17,12 +18,21 @@ if TYPE_CHECKING:
     import pandas as pd
     from numpy.typing import NDArray
 
+    from harness.drawing.figure import Figure
+
+SHOWN = 20  # attributions in a notebook's output; more are named
+
 
 @dataclass(frozen=True)
 class Explanation(Sequence[Attribution]):
-    """Attributions in the order of samples, then methods, then targets."""
+    """Attributions in the order of samples, then methods, then targets.
+
+    `samples` are what was explained, for pictures over images. They are no part of the explanation:
+    neither compared nor saved.
+    """
 
     attributions: tuple[Attribution, ...]
+    samples: tuple[Sample, ...] = field(default=(), compare=False, repr=False)
 
     def __len__(self) -> int:
         return len(self.attributions)
@@ -33,7 +43,7 @@ class Explanation(Sequence[Attribution]):
     def __getitem__(self, place: slice) -> Explanation: ...
     def __getitem__(self, place: int | slice) -> Attribution | Explanation:
         if isinstance(place, slice):
-            return Explanation(self.attributions[place])
+            return Explanation(self.attributions[place], self.samples)
         return self.attributions[place]
 
     def __iter__(self) -> Iterator[Attribution]:
@@ -61,6 +71,51 @@ class Explanation(Sequence[Attribution]):
             "start", "end", "box", "value", "standard_error",
         )  # fmt: skip
         return pd.DataFrame(rows, columns=pd.Index(names))
+
+    def draw(self, place: int = 0, width: float = 640.0) -> Figure:
+        """The picture of the attribution at this place, `width` pixels wide.
+
+        A text is marked, parts of an image are shown over it, all else is drawn as bars. `svg` and
+        `html` of the picture stand alone, and `save` writes `.svg`, `.html` or, over images,
+        `.png`. After `load` there are no samples: parts of an image are then shown without it,
+        unless `with_samples` gives them back.
+        """
+        from harness.explainers.pictures.draw import draw
+
+        attribution = self.attributions[place]
+        return draw(attribution, self._sample(attribution.sample), width)
+
+    def with_samples(self, samples: Iterable[Sample]) -> Explanation:
+        """The same explanation with the samples that it is of."""
+        return Explanation(self.attributions, tuple(samples))
+
+    def save_pictures(self, folder: str | Path, format: str = "svg") -> list[Path]:
+        """A picture of each attribution in `folder`, as `svg`, `html` or `png`.
+
+        They are called by place, sample, method and target. Raises `HarnessError` for another
+        format, and for `png` where a picture is of no image.
+        """
+        paths = []
+        for place, a in enumerate(self.attributions):
+            words = "-".join((f"{place:04d}", a.sample, a.method, a.target))
+            name = re.sub(r"[^\w.+-]+", "_", words)[:120]
+            paths.append(self.draw(place).save(Path(folder) / f"{name}.{format}"))
+        return paths
+
+    def _sample(self, name: str) -> Sample | None:
+        return next((sample for sample in self.samples if sample.id == name), None)
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: the first 20 pictures, and how many more there are."""
+        from harness.drawing.figure import together
+
+        shown = together([self.draw(place) for place in range(min(SHOWN, len(self)))])
+        if len(self) > SHOWN:
+            shown += (
+                f"<p>{len(self) - SHOWN:,} more attributions are not shown; "
+                "<code>explanation.draw(place)</code> draws any.</p>"
+            )
+        return shown if self.attributions else "<p>No attributions.</p>"
 
     def save(self, path: str | Path) -> None:
         """Writes `path` (safetensors: values and errors) and beside it `path`.json (the rest)."""

@@ -35,7 +35,7 @@ def explained(
     found = explain(
         classifier, samples, _methods(suite, spec.methods), units, progress=progress, **options
     )
-    return Explanation(tuple(_renamed(a, suite.label_map) for a in found))
+    return _renamed_all(found, suite.label_map)
 
 
 def evaluated(
@@ -46,7 +46,7 @@ def evaluated(
     progress: Progress | None = None,
 ) -> Evaluation:
     """What the methods of `spec` are worth on a suite's classifier; without methods, those of
-    `harness.explainers.metrics.candidates.CANDIDATES` that it supports.
+    `harness.explainers.metrics.candidates` that it supports.
 
     Raises `HarnessError` where the suite has no classifier, and as `harness.evaluate` does.
     """
@@ -56,10 +56,9 @@ def evaluated(
         classifier, samples, methods, units,
         metrics=list(metrics), progress=progress, beside=suite.folder, **options,
     )  # fmt: skip
-    renamed = Explanation(tuple(_renamed(a, suite.label_map) for a in found.explanation))
     return replace(
         found,
-        explanation=renamed,
+        explanation=_renamed_all(found.explanation, suite.label_map),
         measurements=tuple(_renamed(one, suite.label_map) for one in found.measurements),
     )
 
@@ -117,6 +116,10 @@ def _methods(suite: Suite, parts: Sequence[PartSpec]) -> dict[str, Any]:
         part.name: plugins.create("explainers", part.kind, suite.folder, **part.options)
         for part in parts
     }
+
+
+def _renamed_all(found: Explanation, label_map: Mapping[str, str]) -> Explanation:
+    return Explanation(tuple(_renamed(a, label_map) for a in found), found.samples)
 
 
 def _renamed(one: Any, label_map: Mapping[str, str]) -> Any:

@@ -1,27 +1,30 @@
-"""The report's charts as inline SVG.
-
-Colours and fonts come from classes in `report.css`; there is no style attribute and no script,
-because the page's content security policy allows neither. All text goes through one escaping
-function, so a model's name is as harmless here as in the templates.
-"""
+"""The report's charts as inline SVG, in the drawing vocabulary of `harness.drawing`."""
 
 from __future__ import annotations
 
 import math
-import unicodedata
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from markupsafe import Markup
 
-from harness.report.text import neutral, safe, short
-from harness.results import Estimate, number, unpadded
+from harness.drawing.svg import (
+    FONT,
+    Box,
+    axes,
+    clipped,
+    line,
+    nice_ticks,
+    svg,
+    tag,
+    text_width,
+)
+from harness.drawing.words import neutral, safe, short
+from harness.results import Estimate, number
 
 Kind = Literal["model", "control"]
-Box = tuple[float, float, float, float]  # left, top, right, bottom
 
-FONT = 12.0
 LABEL_CHARACTERS = 26
 
 
@@ -33,17 +36,6 @@ class Point:
     kind: Kind
     x: Estimate
     y: Estimate
-
-
-def nice_ticks(low: float, high: float, count: int = 5) -> list[float]:
-    """Round numbers that enclose [low, high], in steps of 1, 2 or 5 times a power of ten."""
-    if not high > low:
-        low, high = low - 0.5, high + 0.5
-    raw = (high - low) / count
-    power = 10.0 ** math.floor(math.log10(raw))
-    step = next(power * factor for factor in (1, 2, 5, 10) if power * factor >= raw * 0.999)
-    first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
-    return [round(index * step, 12) for index in range(first, last + 1)]
 
 
 def domain(
@@ -76,38 +68,38 @@ def bar(estimate: Estimate, limits: tuple[float, float], kind: Kind = "model") -
     origin = x(min(max(0.0, low), high))
     value = x(estimate.value)
     parts = [
-        _tag("line", class_="track", x1=1, x2=width - 1, y1=height / 2, y2=height / 2),
-        _tag(
+        tag("line", class_="track", x1=1, x2=width - 1, y1=height / 2, y2=height / 2),
+        tag(
             "rect", class_=f"bar {kind}", x=min(origin, value), y=3.5,
             width=max(0.5, abs(value - origin)), height=7,
         ),
     ]  # fmt: skip
     if low < 0:
-        parts.append(_tag("line", class_="zero", x1=origin, x2=origin, y1=0, y2=height))
+        parts.append(tag("line", class_="zero", x1=origin, x2=origin, y1=0, y2=height))
     if estimate.low is not None and estimate.high is not None:
         left, right = x(estimate.low), x(estimate.high)
-        parts.append(_tag("line", class_="whisker", x1=left, x2=right, y1=7, y2=7))
-        parts += [_tag("line", class_="whisker", x1=at, x2=at, y1=3, y2=11) for at in (left, right)]
-    return _svg(width, height, parts, class_="minibar", hidden=True)
+        parts.append(tag("line", class_="whisker", x1=left, x2=right, y1=7, y2=7))
+        parts += [tag("line", class_="whisker", x1=at, x2=at, y1=3, y2=11) for at in (left, right)]
+    return svg(width, height, parts, class_="minibar", hidden=True)
 
 
 def stacked(parts: Sequence[tuple[str, int]], total: int, width: float = 180.0) -> Markup:
     """One horizontal bar divided by outcome; what `parts` leave of `total` stays empty."""
     height, at = 14.0, 0.0
     total = max(total, sum(count for _, count in parts), 1)
-    drawn = [_tag("rect", class_="empty", x=0, y=0, width=width, height=height)]
+    drawn = [tag("rect", class_="empty", x=0, y=0, width=width, height=height)]
     for name, count in parts:
         if count <= 0:
             continue
         size = width * count / total
         drawn.append(
-            _tag(
-                "rect", _tag("title", safe(f"{name}: {count:,} of {total:,}")),
+            tag(
+                "rect", tag("title", safe(f"{name}: {count:,} of {total:,}")),
                 class_=f"outcome {name}", x=at, y=0, width=max(size, 1.0), height=height,
             )
         )  # fmt: skip
         at += size
-    return _svg(width, height, drawn, class_="stack", hidden=True)
+    return svg(width, height, drawn, class_="stack", hidden=True)
 
 
 def reliability(bins: Sequence[tuple[float, float, int]], size: float = 300.0) -> Markup:
@@ -121,22 +113,22 @@ def reliability(bins: Sequence[tuple[float, float, int]], size: float = 300.0) -
     def y(value: float) -> float:
         return top + size * (1 - value)
 
-    parts = _axes(x, y, [0, 0.25, 0.5, 0.75, 1], [0, 0.25, 0.5, 0.75, 1], "confidence", "accuracy")
-    parts.append(_tag("line", class_="diagonal", x1=x(0), y1=y(0), x2=x(1), y2=y(1)))
+    parts = axes(x, y, [0, 0.25, 0.5, 0.75, 1], [0, 0.25, 0.5, 0.75, 1], "confidence", "accuracy")
+    parts.append(tag("line", class_="diagonal", x1=x(0), y1=y(0), x2=x(1), y2=y(1)))
     most = max((count for _, _, count in bins), default=1) or 1
     filled = [entry for entry in bins if entry[2] > 0]
     path = " ".join(f"{x(confidence):.1f},{y(accuracy):.1f}" for confidence, accuracy, _ in filled)
-    parts.append(_tag("polyline", class_="trace", points=path))
+    parts.append(tag("polyline", class_="trace", points=path))
     for confidence, accuracy, count in filled:
         words = f"confidence {number(confidence)}, accuracy {number(accuracy)}, {count:,} samples"
         parts.append(
-            _tag(
-                "circle", _tag("title", safe(words)), class_="dot model", cx=x(confidence),
+            tag(
+                "circle", tag("title", safe(words)), class_="dot model", cx=x(confidence),
                 cy=y(accuracy), r=3 + 7 * math.sqrt(count / most),
             )
         )  # fmt: skip
     name = f"Reliability diagram with {len(filled)} bins; the table gives the numbers."
-    return _svg(width, height, parts, class_="reliability", label=name)
+    return svg(width, height, parts, class_="reliability", label=name)
 
 
 def scatter(
@@ -155,8 +147,8 @@ def scatter(
     points = [p for p in points if p.x.value is not None and p.y.value is not None]
     width, height = size
     left, right, top, bottom = 52.0, 16.0, 12.0, 46.0
-    x_ticks = _clipped(nice_ticks(*_extent([p.x for p in points])), limits[0])
-    y_ticks = _clipped(nice_ticks(*_extent([p.y for p in points])), limits[1])
+    x_ticks = clipped(nice_ticks(*_extent([p.x for p in points])), limits[0])
+    y_ticks = clipped(nice_ticks(*_extent([p.y for p in points])), limits[1])
 
     def x(value: float) -> float:
         share = (value - x_ticks[0]) / (x_ticks[-1] - x_ticks[0])
@@ -166,16 +158,16 @@ def scatter(
         share = (value - y_ticks[0]) / (y_ticks[-1] - y_ticks[0])
         return height - bottom - (height - top - bottom) * share
 
-    parts = _axes(x, y, x_ticks, y_ticks, x_name, y_name)
+    parts = axes(x, y, x_ticks, y_ticks, x_name, y_name)
     whiskers: list[Box] = []
     for point in points:
         cx, cy = x(point.x.value or 0.0), y(point.y.value or 0.0)
         if point.x.low is not None and point.x.high is not None:
             whiskers.append((x(point.x.low), cy, x(point.x.high), cy))
-            parts.append(_line(whiskers[-1], f"whisker {point.kind}"))
+            parts.append(line(whiskers[-1], f"whisker {point.kind}"))
         if point.y.low is not None and point.y.high is not None:
             whiskers.append((cx, y(point.y.high), cx, y(point.y.low)))
-            parts.append(_line(whiskers[-1], f"whisker {point.kind}"))
+            parts.append(line(whiskers[-1], f"whisker {point.kind}"))
     for point in points:
         title = f"{point.name}: {y_name} {number(point.y.value)}, {x_name} {number(point.x.value)}"
         cx, cy = x(point.x.value or 0.0), y(point.y.value or 0.0)
@@ -192,8 +184,8 @@ def scatter(
             continue
         parts.extend(_label(name, points[i].kind, box, centres[i]))
     drawn = f"{len(points)} models and controls, {y_name} against {x_name}, with intervals"
-    svg = _svg(width, height, parts, class_=class_, label=f"{drawn}; the table gives the numbers.")
-    return svg, tuple(without)
+    label = f"{drawn}; the table gives the numbers."
+    return svg(width, height, parts, class_=class_, label=label), tuple(without)
 
 
 def place_labels(
@@ -233,12 +225,6 @@ def place_labels(
     return result
 
 
-def text_width(text: str) -> float:
-    """A generous estimate of the width of `text` in pixels at the label's size."""
-    em = {"W": 1.1, "F": 1.1}
-    return FONT * sum(em.get(unicodedata.east_asian_width(char), 0.6) for char in text)
-
-
 def _sign(value: float) -> int:
     return 0 if abs(value) < 1e-6 else (1 if value > 0 else -1)
 
@@ -258,25 +244,15 @@ def _extent(estimates: Sequence[Estimate]) -> tuple[float, float]:
     return (min(seen), max(seen)) if seen else (0.0, 1.0)
 
 
-def _clipped(ticks: list[float], limits: tuple[float | None, float | None]) -> list[float]:
-    """Ticks inside the metric's range, as nothing can lie beyond it; at least two remain."""
-    low, high = limits
-    kept = [
-        t for t in ticks
-        if (low is None or t >= low - 1e-9) and (high is None or t <= high + 1e-9)
-    ]  # fmt: skip
-    return kept if len(kept) > 1 else ticks
-
-
 def _label(name: str, kind: Kind, box: Box, centre: tuple[float, float]) -> list[Markup]:
     parts = []
     near_x = min(max(centre[0], box[0]), box[2])
     near_y = min(max(centre[1], box[1]), box[3])
     if math.hypot(near_x - centre[0], near_y - centre[1]) > 15:
-        parts.append(_line((centre[0], centre[1], near_x, near_y), "leader"))
+        parts.append(line((centre[0], centre[1], near_x, near_y), "leader"))
     middle = (box[0] + box[2]) / 2
     parts.append(
-        _tag(
+        tag(
             "text", safe(name), class_=f"label {kind}", x=middle, y=box[3] - 4.5,
             text_anchor="middle",
         )
@@ -285,74 +261,9 @@ def _label(name: str, kind: Kind, box: Box, centre: tuple[float, float]) -> list
 
 
 def _marker(cx: float, cy: float, kind: Kind, title: str) -> Markup:
-    name = _tag("title", safe(title))
+    name = tag("title", safe(title))
     if kind == "control":
         corners = ((cx, cy - 5), (cx + 5, cy), (cx, cy + 5), (cx - 5, cy))
         points = " ".join(f"{left:.1f},{top:.1f}" for left, top in corners)
-        return _tag("polygon", name, class_="dot control", points=points)
-    return _tag("circle", name, class_=f"dot {kind}", cx=cx, cy=cy, r=5)
-
-
-def _axes(
-    x: Callable[[float], float],
-    y: Callable[[float], float],
-    x_ticks: Sequence[float],
-    y_ticks: Sequence[float],
-    x_name: str,
-    y_name: str,
-) -> list[Markup]:
-    left, right = x(x_ticks[0]), x(x_ticks[-1])
-    bottom, top = y(y_ticks[0]), y(y_ticks[-1])
-    parts = []
-    for tick in x_ticks:
-        parts.append(_line((x(tick), top, x(tick), bottom), "grid"))
-        parts.append(_text(_tick(tick), x(tick), bottom + 16, "middle"))
-    for tick in y_ticks:
-        parts.append(_line((left, y(tick), right, y(tick)), "grid"))
-        parts.append(_text(_tick(tick), left - 7, y(tick) + 4, "end"))
-    parts.append(_line((left, bottom, right, bottom), "axis"))
-    parts.append(_line((left, top, left, bottom), "axis"))
-    parts.append(_text(short(x_name, 60), (left + right) / 2, bottom + 36, "middle", "name"))
-    middle = (top + bottom) / 2
-    parts.append(
-        _tag(
-            "text", safe(short(y_name, 50)), class_="tick name", x=13, y=middle,
-            text_anchor="middle", transform=f"rotate(-90 13 {middle:.1f})",
-        )
-    )  # fmt: skip
-    return parts
-
-
-def _tick(value: float) -> str:
-    return unpadded(f"{value:g}")
-
-
-def _text(text: str, x: float, y: float, anchor: str, extra: str = "") -> Markup:
-    return _tag("text", safe(text), class_=f"tick {extra}".strip(), x=x, y=y, text_anchor=anchor)
-
-
-def _line(box: Box, class_: str) -> Markup:
-    return _tag("line", class_=class_, x1=box[0], y1=box[1], x2=box[2], y2=box[3])
-
-
-def _svg(
-    width: float, height: float, parts: Sequence[Markup], class_: str,
-    label: str = "", hidden: bool = False,
-) -> Markup:  # fmt: skip
-    access: Mapping[str, str] = (
-        {"aria_hidden": "true"} if hidden else {"role": "img", "aria_label": label}
-    )
-    return _tag(
-        "svg", *parts, class_=class_, viewBox=f"0 0 {width:g} {height:g}", width=width,
-        height=height, **access,
-    )  # fmt: skip
-
-
-def _tag(name: str, *children: Markup, **attributes: str | float) -> Markup:
-    """An element; attribute names lose a trailing underscore and take hyphens for the others."""
-    written = []
-    for key, value in attributes.items():
-        text = f"{value:.1f}".rstrip("0").rstrip(".") if isinstance(value, float) else str(value)
-        written.append(f' {key.rstrip("_").replace("_", "-")}="{safe(text)}"')
-    inner = "".join(children)
-    return Markup(f"<{name}{''.join(written)}>{inner}</{name}>")
+        return tag("polygon", name, class_="dot control", points=points)
+    return tag("circle", name, class_=f"dot {kind}", cx=cx, cy=cy, r=5)

@@ -36,6 +36,8 @@ GLOSSARY = (
     ),
     ("control", "A stand-in for a model whose score is known beforehand; it tests the scorers."),
     ("baseline", "A metric or classifier too simple to be trusted, shown for comparison."),
+    ("attribution", "A value for each unit of one sample, for one target, by one method."),
+    ("unit", "What one value of an attribution speaks about: a word, a patch, a segment of time."),
     (
         "valid, not shown, invalid",
         "Whether a metric separates its controls by the promised margin, too few samples could "
@@ -110,6 +112,10 @@ def sections(results: Results, scatter: bool, cards: bool) -> list[Section]:
         Section(
             "classifier", "The classifier", results.classifier is not None,
             "this suite has no classifier.",
+        ),
+        Section(
+            "why", "Why the classifier decided", bool(results.explainers),
+            "the suite has no entry explain, so what the classifier used is unknown.",
         ),
         Section("samples", "Samples", cards, "no sample was chosen to be shown."),
         Section("provenance", "Provenance", True),

@@ -10,8 +10,8 @@ from pathlib import Path
 
 from harness import plugins
 from harness.contracts import View
+from harness.drawing.words import short
 from harness.records import HarnessError, Media
-from harness.report.text import short
 from harness.views.picture import Picture
 
 URI_CHARACTERS = 2_000_000  # one picture may not fill a report that is to be sent by mail

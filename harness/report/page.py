@@ -17,6 +17,8 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from harness.drawing.figure import style_sheet
+from harness.drawing.words import short
 from harness.records import HarnessError
 from harness.report import charts, contents, samples, text
 from harness.report.tables import Tables, coverage, outcome_bar
@@ -62,6 +64,7 @@ def render(results: Results, blobs: Path | None = None) -> str:
         "comparisons_left": comparisons_left,
         "pooled": [a for a in results.agreements if a.group == ALL_MODELS],
         "cards": cards,
+        "attributions_shown": sum(len(card.attributions) for card in cards),
         "explanations_shown": sum(len(card.explanations) for card in cards),
         "cells": sum(model.planned for model in results.models),
         "methods": Counter(e.method for e in _estimates(results) if e.method).most_common(12),
@@ -81,7 +84,7 @@ def write(results: Results, path: Path, blobs: Path | None = None) -> Path:
 
 @cache
 def _style() -> str:
-    return (FOLDER / "report.css").read_text(encoding="utf-8")
+    return style_sheet() + (FOLDER / "report.css").read_text(encoding="utf-8")
 
 
 @cache
@@ -103,7 +106,7 @@ def _environment() -> Environment:
         basis=text.basis,
         percent=text.percent,
         p=text.p_value,
-        short=text.short,
+        short=short,
         coverage=coverage,
         outcome_bar=outcome_bar,
         moment=text.moment,

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness.records import Part
-from harness.report import media
+from harness.report import attributions, media
 from harness.report.text import cut
 from harness.results import ClaimVerdict, Explanation, SampleView
 from harness.views.picture import Picture
@@ -58,6 +58,8 @@ class Card:
     output: Piece | None
     explanations: tuple[Shown, ...]
     explanations_left: int
+    attributions: tuple[attributions.Drawn, ...] = ()
+    attributions_left: int = 0
 
 
 def cards(
@@ -85,6 +87,7 @@ def _card(view: SampleView, blobs: Path | None, controls: Container[str]) -> Car
     ranked = sorted(
         (prediction.probabilities if prediction else {}).items(), key=lambda item: -item[1]
     )
+    pictures = attributions.drawn(view.attributions, view.sample, blobs)
     output = None
     if prediction is not None and prediction.output is not None:
         output = _text(str(prediction.output), INPUT_CHARACTERS)
@@ -96,6 +99,8 @@ def _card(view: SampleView, blobs: Path | None, controls: Container[str]) -> Car
         output,
         tuple(_shown(explanation) for explanation in chosen),
         len(view.explanations) - len(chosen),
+        pictures,
+        view.attributions_left + len(view.attributions) - len(pictures),
     )
 
 
@@ -154,4 +159,5 @@ def _size(card: Card) -> int:
         pieces += [shown.reasoning] if shown.reasoning else []
         claims += sum(len(claim.text) + len(claim.sentence) + 200 for claim in shown.claims)
     pictures = sum(len(piece.picture.uri) for piece in pieces if piece.picture)
+    pictures += sum(len(drawn.picture or "") for drawn in card.attributions)
     return claims + pictures + sum(len(piece.text) for piece in pieces)

@@ -10,29 +10,14 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from markupsafe import Markup, escape
+from markupsafe import Markup
 
+from harness.drawing.words import neutral
 from harness.results import NOT_MEASURED, Estimate, interval
-
-# C0 and C1 controls except tab and line feed, bidirectional embeddings, overrides and isolates
-# (Unicode TR 9; "Trojan Source", CVE-2021-42574), line separators, annotation marks, the byte
-# order mark, lone surrogates (not encodable as UTF-8), and tag characters, which hide text.
-_HIDDEN = re.compile(
-    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\u2028\u2029\ufff9-\ufffb\ufeff"
-    "\ud800-\udfff\U000e0000-\U000e007f]"
-)
 
 _LONG = re.compile(r"[^\s\x00-]{25,}")
 _SIGN = re.compile(r"(?<=[._/:,;])(?=[^\s\x00])")  # where a name, path or number may end a line
 _BREAK = "\x00"  # never in neutralised text
-
-
-def neutral(text: str) -> str:
-    """`text` with every invisible control character replaced by a visible sign.
-
-    The sign is its code point in angle brackets. Line feeds and tabs stay.
-    """
-    return _HIDDEN.sub(lambda sign: f"⟨U+{ord(sign.group()):04X}⟩", text.replace("\r\n", "\n"))
 
 
 def finalize(value: Any) -> Any:
@@ -75,20 +60,9 @@ def _with_breaks(text: str) -> Markup:
     return Markup("<bdi>{}</bdi>").format(Markup("<wbr>").join(text.split(_BREAK)))
 
 
-def safe(text: Any) -> Markup:
-    """`text` neutralised and escaped, for markup made outside the templates."""
-    return escape(neutral(str(text)))
-
-
 def cut(text: str, limit: int) -> tuple[str, int]:
     """The first `limit` characters, and how many were left off."""
     return text[:limit], max(0, len(text) - limit)
-
-
-def short(text: str, limit: int) -> str:
-    """`text` on one line of at most `limit` characters, with an ellipsis where it was longer."""
-    line = " ".join(text.split())
-    return line if len(line) <= limit else line[: limit - 1] + "…"
 
 
 def because(estimate: Estimate) -> str:

@@ -221,6 +221,14 @@ class Store(Database):
             if wanted is None or key in wanted
         }
 
+    def attribution_records(self) -> Iterator[tuple[str, Attribution]]:
+        """Every attribution's key and its record without numbers, in the order they came."""
+        if self._version < 3:
+            return
+        rows = self._db.execute("SELECT key, record FROM attributions ORDER BY rowid")
+        for key, record in rows:
+            yield key, serial.loads(Attribution, record)
+
     # --- what was measured ----------------------------------------------------------------
 
     def put_scores(self, scores: Iterable[StoredScore]) -> None:

@@ -211,3 +211,48 @@ def test_each_kind_of_classifier_refuses_the_others_input(
             HuggingFace(str(tmp_path)).predict([wrong])
     with pytest.raises(HarnessError, match="reads images, which have no max_length"):
         HuggingFace(str(tmp_path), max_length=8)
+
+
+def reader_of(folder: Path, **processor: Any) -> Any:
+    make_vit(folder)
+    hf.ViTImageProcessorPil(**processor).save_pretrained(folder)
+    return HuggingFace(str(folder)).reader
+
+
+def black(height: int, width: int) -> Sample:
+    return picture(np.zeros((height, width, 3), dtype=np.uint8))
+
+
+@pytest.mark.parametrize("size", [(32, 32), (61, 33), (300, 200)])
+def test_an_image_that_is_only_resized_is_shown_whole(
+    tmp_path: Path, size: tuple[int, int]
+) -> None:
+    reader = reader_of(tmp_path, size={"height": 32, "width": 32})
+    assert reader.extent(black(*size)) is None
+
+
+@pytest.mark.parametrize(
+    ("size", "expected"),
+    [
+        # The shorter edge becomes 48, and the middle 32 x 32 are kept.
+        ((40, 40), (8 / 48, 8 / 48, 40 / 48, 40 / 48)),
+        ((40, 80), (8 / 48, 32 / 96, 40 / 48, 64 / 96)),
+        ((300, 100), (56 / 144, 8 / 48, 88 / 144, 40 / 48)),
+    ],
+)
+def test_edges_that_are_cut_off_are_measured(
+    tmp_path: Path, size: tuple[int, int], expected: tuple[float, ...]
+) -> None:
+    reader = reader_of(
+        tmp_path, size={"shortest_edge": 48}, do_center_crop=True,
+        crop_size={"height": 32, "width": 32},
+    )  # fmt: skip
+    assert reader.extent(black(*size)) == pytest.approx(expected, abs=0.01)
+
+
+def test_a_border_that_is_added_is_measured(tmp_path: Path) -> None:
+    reader = reader_of(
+        tmp_path, do_resize=False, do_center_crop=True, crop_size={"height": 64, "width": 32}
+    )
+    # An image of 32 x 32 stands in the middle of 64 x 32, zeros above and below.
+    assert reader.extent(black(32, 32)) == pytest.approx((-0.5, 0, 1.5, 1), abs=0.01)

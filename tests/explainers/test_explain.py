@@ -612,3 +612,18 @@ def test_what_cannot_be_explained_is_said() -> None:
         harness.explain(torch.nn.Linear(2, 2), ["a"])
     with pytest.raises(HarnessError, match="NaN or infinity"):
         harness.explain(torch.nn.Linear(2, 2), torch.full((1, 2), float("nan")))
+
+
+def test_units_of_a_cropped_image_say_what_of_it_they_cover(tmp_path: Path) -> None:
+    make_vit(tmp_path)
+    from transformers import ViTImageProcessorPil
+
+    crop = {"height": 32, "width": 32}
+    ViTImageProcessorPil(
+        size={"shortest_edge": 64}, do_center_crop=True, crop_size=crop
+    ).save_pretrained(tmp_path)
+    (found,) = harness.explain(
+        HuggingFace(str(tmp_path)), [pictures()[0]], "leave_one_out", harness_patch(16)
+    )
+    assert found.segmentation[0].extent == pytest.approx((0.25, 0.25, 0.75, 0.75), abs=0.01)
+    assert found.segmentation[0].shape == (32, 32)

@@ -124,6 +124,26 @@ def test_the_shell_explains_a_suite_and_says_what_weighs_most(
         assert {a.method for a in store.attributions().values()} >= {"lime", "exact_shapley"}
 
 
+def test_the_shell_draws_a_picture_of_each_attribution(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path, pictures = str(suite(tmp_path)), tmp_path / "pictures"
+    arguments = ["--out", str(tmp_path / "run"), "--pictures", str(pictures), "--limit", "2"]
+    assert main(["explain", path, *arguments]) == 0
+    assert "4 pictures in" in capsys.readouterr().out
+    drawn = sorted(pictures.glob("*.svg"))
+    assert len(drawn) == 4
+    assert "painkillers." in drawn[0].read_text("utf-8")
+
+
+def test_the_report_of_a_run_shows_its_methods_and_pictures(tmp_path: Path) -> None:
+    result = run(load(str(suite(tmp_path))), out=tmp_path / "run")
+    report = result.report.read_text("utf-8")
+    assert '<section id="why"' in report
+    assert report.count('<details class="attribution"') == 4 * 2
+    assert '<span class="p p4" title="+.50">painkillers.</span>' in report
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

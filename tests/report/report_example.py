@@ -10,12 +10,25 @@ import dataclasses
 import hashlib
 import io
 import random
+import re
 from collections.abc import Mapping
 from typing import Any
 
 from PIL import Image, ImageDraw
 
-from harness.records import Cell, Generation, Media, Message, Metric, Part, Prediction, Sample
+from harness.records import (
+    Attribution,
+    Cell,
+    Generation,
+    Media,
+    Message,
+    Metric,
+    Part,
+    Prediction,
+    Sample,
+    Segmentation,
+    Unit,
+)
 from harness.results import (
     Agreement,
     ArmEffect,
@@ -24,6 +37,7 @@ from harness.results import (
     ClassifierPage,
     Comparison,
     Estimate,
+    ExplainerSummary,
     Explanation,
     GoldStatus,
     MetricSummary,
@@ -247,6 +261,13 @@ def example(seed: int = 7, samples: int = 6, explanations: int = 10) -> Results:
         ),
         gold=GoldStatus(40, 231, {"draft": 40}, 38, 40),
         views=tuple(_view(rng, index, explanations) for index in range(samples)),
+        explainers=tuple(
+            ExplainerSummary(
+                method, "word", "probability", "mask", samples, 4 * samples, LABELS, 256.0, error,
+                ("texts of 3 samples are longer than the model's positions",),
+            )
+            for method, error in (("kernel_shap", 0.004), ("leave_one_out", None))
+        ),
         manifest={
             "about": "Eight conditions of the stomach, explained to patients.",
             "python": "3.11.7",
@@ -298,7 +319,35 @@ def _view(rng: random.Random, index: int, explanations: int) -> SampleView:
                 {IDS[0]: rng.random(), IDS[1]: None},
             )
         )
-    return SampleView(sample, Prediction(sample.id, told, probabilities), tuple(shown))
+    prediction = Prediction(sample.id, told, probabilities)
+    made = attributions(rng, sample, told)
+    return SampleView(sample, prediction, tuple(shown), made, attributions_left=2)
+
+
+def attributions(rng: random.Random, sample: Sample, target: str) -> tuple[Attribution, ...]:
+    """By two methods, of the words of a text or of 8 x 8 patches of an image of 64 x 64."""
+    units: tuple[Unit, ...]
+    maps: tuple[Segmentation, ...] = ()
+    if sample.media:
+        boxes = [(top, left) for top in range(0, 64, 8) for left in range(0, 64, 8)]
+        units = tuple(Unit(box=(*corner, 8, 8)) for corner in boxes)
+        runs = [n for y in range(64) for x in range(8) for n in (8 * (y // 8) + x, 8)]
+        maps = (Segmentation((64, 64), tuple(runs)),)
+    else:
+        spans = [found.span() for found in re.finditer(r"\S+\s*", sample.text)]
+        units = tuple(Unit(sample.text[a:b], a, b) for a, b in spans)
+    made = []
+    for method in ("kernel_shap", "leave_one_out"):
+        values = [rng.gauss(0, 0.04) + (rng.random() > 0.9) * rng.gauss(0, 0.3) for _ in units]
+        made.append(
+            Attribution(
+                sample.id, method, "patch" if maps else "word", target, "probability", "mask", units,
+                (*values[:-1], None), full=0.7, empty=0.2, evaluations=256,
+                completeness_error=0.004 if method == "kernel_shap" else None, segmentation=maps,
+                notes=("the last unit lies beyond the model's positions",),
+            )
+        )  # fmt: skip
+    return tuple(made)
 
 
 def drawing(seed: int, side: int = 304) -> Media:

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from harness.drawing.svg import nice_ticks
 from harness.report import charts
 from harness.results import Estimate
 
@@ -27,7 +28,7 @@ def point(name: str, x: float, y: float, kind: charts.Kind = "model") -> charts.
 
 @given(st.floats(-1e3, 1e3), st.floats(1e-3, 1e3))
 def test_ticks_enclose_the_values_in_even_steps_of_one_two_or_five(low: float, size: float) -> None:
-    ticks = charts.nice_ticks(low, low + size)
+    ticks = nice_ticks(low, low + size)
     step = ticks[1] - ticks[0]
     assert ticks[0] <= low + 1e-6 * step
     assert ticks[-1] >= low + size - 1e-6 * step

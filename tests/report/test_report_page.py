@@ -27,7 +27,7 @@ EMPTY = dataclasses.replace(
     report_example.example(),
     verdict=(), warnings=(), metrics=(), models=(), ranks=(), comparisons=(), breakdowns=(),
     worst_cases=(), variance=(), arm_effects=(), separations=(), agreements=(), classifier=None, views=(),
-    gold=GoldStatus(0, 0, {}, 0, 0), manifest={},
+    explainers=(),    gold=GoldStatus(0, 0, {}, 0, 0), manifest={},
 )  # fmt: skip
 
 
@@ -115,7 +115,8 @@ def test_nothing_is_loaded_run_or_styled_inline(read: Reader) -> None:
     for tag, attrs in read.elements:
         assert not [name for name in attrs if name.startswith("on") or name == "style"]
         assert (attrs.get("src") or "data:image/").startswith("data:image/"), tag
-        assert (attrs.get("href") or "#").startswith("#"), tag
+        within = "data:image/" if tag == "image" else "#"
+        assert (attrs.get("href") or within).startswith(within), tag
     assert "url(" not in read.style
     assert "@import" not in read.style
 

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from markupsafe import Markup
 
+from harness.drawing import words
 from harness.report import text
 from harness.results import Estimate, interval, number
 
@@ -22,7 +23,7 @@ any_text = st.text(
 
 @given(any_text)
 def test_neutral_text_holds_no_control_no_bidi_override_and_no_surrogate(value: str) -> None:
-    shown = text.neutral(value)
+    shown = words.neutral(value)
     shown.encode("utf-8")
     assert not [
         char
@@ -36,11 +37,11 @@ def test_neutral_text_holds_no_control_no_bidi_override_and_no_surrogate(value: 
 
 @given(st.text(st.characters(categories=["L", "N", "P", "S", "Zs"])))
 def test_text_without_controls_stays_as_it_is(value: str) -> None:
-    assert text.neutral(value) == value
+    assert words.neutral(value) == value
 
 
 def test_what_was_hidden_can_be_read() -> None:
-    assert text.neutral("a\x00b\u202ec") == "a⟨U+0000⟩b⟨U+202E⟩c"
+    assert words.neutral("a\x00b\u202ec") == "a⟨U+0000⟩b⟨U+202E⟩c"
 
 
 @given(any_text)
@@ -49,7 +50,7 @@ def test_names_keep_their_characters_and_let_no_tag_through(value: str) -> None:
         inner = write(value).removeprefix("<bdi>").removesuffix("</bdi>").replace("<wbr>", "")
         assert "<" not in inner
         assert ">" not in inner
-        assert Markup(inner).unescape() == text.neutral(value)
+        assert Markup(inner).unescape() == words.neutral(value)
 
 
 def test_a_long_word_can_be_broken_but_a_usual_name_is_not() -> None:

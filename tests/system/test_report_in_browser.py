@@ -220,6 +220,20 @@ def test_labels_in_the_scatter_do_not_overlap_as_drawn(
         assert a[2] <= b[0] or b[2] <= a[0] or a[3] <= b[1] + 1 or b[3] <= a[1] + 1
 
 
+@pytest.mark.parametrize("width", [390, 1440])
+def test_nothing_in_a_picture_is_cut_off_at_its_edge(browser: Browser, width: int) -> None:
+    found = browser.measured(
+        planted(""),
+        "[...document.querySelectorAll('svg.sheet')].flatMap(svg => {"
+        "const s = svg.getBoundingClientRect();"
+        "return [...svg.querySelectorAll('text')].map(t => { const b = t.getBoundingClientRect();"
+        "return [b.left - s.left, s.right - b.right, b.top - s.top, s.bottom - b.bottom]})})",
+        width,
+    )
+    assert len(found) > 10
+    assert min(min(sides) for sides in found) > -1
+
+
 @pytest.fixture
 def listener() -> Iterator[tuple[str, list[str]]]:
     """A server on loopback, and the paths it was asked for."""

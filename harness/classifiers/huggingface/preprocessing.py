@@ -100,6 +100,7 @@ class Images:
 
         self._name = name
         self._grey = getattr(config, "num_channels", 3) == 1
+        self._extents: dict[tuple[int, ...], tuple[float, float, float, float] | None] = {}
         auto: Any = AutoImageProcessor
         try:
             self._processor = auto.from_pretrained(
@@ -128,6 +129,47 @@ class Images:
             tensors = {name: tensor[0] for name, tensor in encoded.items()}
             height, width = encoded["pixel_values"].shape[-2:]
             yield Input(place, max(1, height * width // _PATCH), tensors)
+
+    def extent(self, sample: Sample) -> tuple[float, float, float, float] | None:
+        """What of a sample's image its tensor shows: top, left, bottom, right as shares of it.
+
+        Processors cut edges off and add borders, each by rules of its own. So a brightness that
+        rises along the image is sent through, and where it arrives says what became of the image.
+        `None` where the tensor shows the image and nothing else, to a hundredth.
+        """
+        shape = self._array(sample).shape
+        if shape not in self._extents:
+            self._extents[shape] = self._measured(shape)
+        return self._extents[shape]
+
+    def _measured(self, shape: tuple[int, ...]) -> tuple[float, float, float, float] | None:
+        import numpy as np
+
+        def sent(levels: NDArray[np.float64]) -> NDArray[np.float64]:
+            image = np.broadcast_to(np.rint(255 * levels), shape).astype(np.uint8)
+            encoded = self._processor(
+                [image], return_tensors="pt", input_data_format="channels_last"
+            )
+            found: NDArray[np.float64] = encoded["pixel_values"][0].double().mean(dim=0).numpy()
+            return found
+
+        black, white = (sent(np.full((1, 1, 1), level)) for level in (0.0, 1.0))
+        shown = np.abs(white - black) > 0.5 * np.abs(white - black).max()  # the rest is a border
+        ends = []
+        for axis in (0, 1):
+            along = (np.arange(shape[axis]) + 0.5) / shape[axis]
+            ramp = along.reshape((-1, 1, 1) if axis == 0 else (1, -1, 1))
+            levels = np.full(black.shape, np.nan)
+            levels[shown] = ((sent(ramp) - black)[shown]) / (white - black)[shown]
+            places = np.argwhere(shown)[:, axis] + 0.5
+            if np.ptp(places) == 0:
+                return None
+            slope, start = np.polyfit(places, levels[shown], 1)
+            ends.append((float(start), float(start + slope * black.shape[axis])))
+        (top, bottom), (left, right) = ends
+        found = (top, left, bottom, right)
+        whole = np.allclose(found, (0, 0, 1, 1), atol=0.01)
+        return None if whole else found
 
     def _array(self, sample: Sample) -> NDArray[np.uint8]:
         import numpy as np

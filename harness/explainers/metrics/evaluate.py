@@ -30,7 +30,7 @@ from harness.explainers.metrics.references import REFERENCES, Reference
 from harness.explainers.results import Subject
 from harness.identity import draw
 from harness.plugins import blamed
-from harness.records import Attribution, HarnessError
+from harness.records import Attribution, HarnessError, Sample
 
 if TYPE_CHECKING:
     import numpy as np
@@ -96,19 +96,19 @@ def evaluate(
     known = {name: REFERENCES[name]() for name in references}
     found: list[Attribution] = []
     measurements: list[Measurement] = []
-    clusters: dict[str, str] = {}
+    seen: list[Sample] = []
     labels: dict[str, Any] = dict(chosen)
-    start = 0
     for block in blocks(classifier, samples, unit, beside=beside, **options):
-        here = _Round(block, methods, known, start, evidence)
+        here = _Round(block, methods, known, len(seen), evidence)
         here.explain(given)
         found += here.attributions()
         labels |= _by_evidence(chosen, names_of(here.trials.values()))
         measurements += here.measured(labels)
-        clusters |= {s.id: s.cluster or s.id for s in block.samples}
-        start += len(block.samples)
+        seen += block.samples
     seed = int(options.get("seed", 0))
-    return Evaluation(Explanation(tuple(found)), tuple(measurements), labels, clusters, seed)
+    clusters = {sample.id: sample.cluster or sample.id for sample in seen}
+    explanation = Explanation(tuple(found), tuple(seen))
+    return Evaluation(explanation, tuple(measurements), labels, clusters, seed)
 
 
 def make_metrics(

@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from harness.classifiers.huggingface.preprocessing import Images
 from harness.classifiers.networks import evaluating
 from harness.explainers.models.model import Scale
 from harness.explainers.models.networks import differentiating
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 
     from harness.classifiers.huggingface import HuggingFace
     from harness.classifiers.mobilecoatnet import MobileCoAtNet
+
+Extent = tuple[float, float, float, float]
 
 # The blur that stands for a removed patch: 10 pixels at 224, as in Fong & Vedaldi 2017
 # (Interpretable explanations of black boxes by meaningful perturbation, section 4).
@@ -68,6 +71,10 @@ class PixelModel:
         """The sample's pixels as the network takes them, height x width x channels."""
         raise NotImplementedError
 
+    def extent(self, sample: Sample) -> Extent | None:  # noqa: ARG002  the image itself
+        """What of the sample's image its pixels show, as in `harness.records.Segmentation`."""
+        return None
+
     def network(self, images: Tensor) -> Tensor:
         """Logits of n x channels x height x width pixels."""
         raise NotImplementedError
@@ -79,7 +86,8 @@ class PixelModel:
         array = self.prepare(sample)
         fixed = np.zeros(array.shape[0] * array.shape[1], dtype=bool)
         filler = fill(array, removal, f"sample '{sample.id}'")
-        return PixelReading(sample.id, digest(sample.input), (ArrayPart(array),), fixed, filler)
+        part = ArrayPart(array, extent=self.extent(sample))
+        return PixelReading(sample.id, digest(sample.input), (part,), fixed, filler)
 
     def columns(self, reading: PixelReading) -> Sequence[str]:  # noqa: ARG002  the same for all
         """The classes."""
@@ -145,6 +153,10 @@ class HuggingFacePixels(PixelModel):
         pixels = encoded.tensors["pixel_values"].permute(1, 2, 0)
         array: NDArray[Any] = np.ascontiguousarray(pixels.numpy())
         return array
+
+    def extent(self, sample: Sample) -> Extent | None:
+        reader = self._classifier.reader
+        return reader.extent(sample) if isinstance(reader, Images) else None
 
     def network(self, images: Tensor) -> Tensor:
         import torch

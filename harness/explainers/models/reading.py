@@ -74,11 +74,13 @@ class TextPart:
 class ArrayPart:
     """An array, channels last: each place, with all its channels, is a feature.
 
-    `names` are those of its places where they have any (columns of a table).
+    `names` are those of its places where they have any (columns of a table); `extent` is what of
+    an image it shows, as in `harness.records.Segmentation`.
     """
 
     array: NDArray[Any]
     names: tuple[str, ...] = ()
+    extent: tuple[float, float, float, float] | None = None
 
     @property
     def features(self) -> int:

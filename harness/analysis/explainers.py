@@ -1,0 +1,65 @@
+"""Why the classifier decided, for the report: the methods that were used, and what is shown."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from harness.records import Attribution
+from harness.results import ExplainerSummary
+from harness.store import Store
+
+# A report is read by a person: beyond this many attributions a sample it says how many there are.
+PER_SAMPLE = 6
+
+
+def explainers(store: Store) -> tuple[ExplainerSummary, ...]:
+    """A row for each method with its unit, output and removal, in the order they were run."""
+    groups: dict[tuple[str, ...], list[Attribution]] = {}
+    for _, a in store.attribution_records():
+        groups.setdefault((a.method, a.unit, a.output, a.removal), []).append(a)
+    return tuple(_summary(found) for found in groups.values())
+
+
+def _summary(found: Sequence[Attribution]) -> ExplainerSummary:
+    first = found[0]
+    errors = [a.completeness_error for a in found if a.completeness_error is not None]
+    by_sample = {a.sample: a.evaluations for a in found}
+    return ExplainerSummary(
+        method=first.method,
+        unit=first.unit,
+        output=first.output,
+        removal=first.removal,
+        samples=len(by_sample),
+        attributions=len(found),
+        targets=tuple(dict.fromkeys(a.target for a in found)),
+        evaluations=sum(by_sample.values()) / len(by_sample),
+        completeness_error=max(errors, default=None),
+        notes=tuple(dict.fromkeys(note for a in found for note in a.notes)),
+    )
+
+
+def shown(store: Store, samples: Iterable[str]) -> dict[str, tuple[tuple[Attribution, ...], int]]:
+    """The attributions of each of these samples that are shown, and how many are left off.
+
+    Methods take turns, so that each is seen before one shows a second target.
+    """
+    wanted = set(samples)
+    keys: dict[str, dict[str, list[str]]] = {}
+    for key, a in store.attribution_records():
+        if a.sample in wanted:
+            keys.setdefault(a.sample, {}).setdefault(a.method, []).append(key)
+    chosen = {sample: _in_turn(by_method) for sample, by_method in keys.items()}
+    records = store.attributions(key for mine in chosen.values() for key in mine)
+    return {
+        sample: (
+            tuple(records[key] for key in mine),
+            sum(map(len, keys[sample].values())) - len(mine),
+        )
+        for sample, mine in chosen.items()
+    }
+
+
+def _in_turn(by_method: Mapping[str, list[str]]) -> list[str]:
+    turns = max(map(len, by_method.values()))
+    order = [keys[turn] for turn in range(turns) for keys in by_method.values() if turn < len(keys)]
+    return order[:PER_SAMPLE]

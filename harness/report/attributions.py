@@ -1,0 +1,64 @@
+"""Pictures of a sample's attributions for the report, small enough for a telephone."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from markupsafe import Markup
+
+from harness.drawing.words import short
+from harness.explainers.pictures.draw import draw
+from harness.records import Attribution, Part, Sample
+
+WIDTH = 330.0  # pixels: what a telephone's page leaves
+LONGEST = 400_000  # characters of one picture: a text of thousands of words is no picture
+MOST = 6  # a sample
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """One attribution as shown: `note` says why there is no picture."""
+
+    title: str
+    picture: Markup | None = None
+    note: str = ""
+
+
+def drawn(
+    attributions: Sequence[Attribution], sample: Sample, blobs: Path | None = None
+) -> tuple[Drawn, ...]:
+    """The pictures of the first attributions of a sample.
+
+    `blobs` is the run's folder of media by SHA-256, for images whose bytes no record holds.
+    """
+    stored = _stored(sample, blobs)
+    return tuple(_drawn(attribution, stored) for attribution in attributions[:MOST])
+
+
+def _drawn(attribution: Attribution, sample: Sample) -> Drawn:
+    title = f"{attribution.method}: why {attribution.target}"
+    try:
+        figure = draw(attribution, sample, WIDTH, headed=False)
+    # Units and views are code of anyone's, and a report is worth more than one of its pictures.
+    except Exception as error:
+        cause = short(str(error) or type(error).__name__, 200)
+        return Drawn(title, note=f"This attribution cannot be drawn: {cause}")
+    if len(figure.page) > LONGEST:
+        return Drawn(title, note="This attribution has too many units to be drawn here.")
+    return Drawn(title, figure.page)
+
+
+def _stored(sample: Sample, blobs: Path | None) -> Sample:
+    """The sample with its media read from `blobs`, where they lie there."""
+    if blobs is None:
+        return sample
+
+    def found(part: Part) -> Part:
+        media = part.media
+        if media is None or media.data is not None or not (blobs / media.sha256).is_file():
+            return part
+        return replace(part, media=replace(media, path=str(blobs / media.sha256)))
+
+    return replace(sample, input=tuple(map(found, sample.input)))
