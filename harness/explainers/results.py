@@ -46,6 +46,12 @@ class Subject:
     full: NDArray[np.float64]
     empty: NDArray[np.float64]
 
+    def values_of(self, attribution: Attribution) -> NDArray[np.float64]:
+        """The values of the players in an attribution of this sample."""
+        import numpy as np
+
+        return np.array([attribution.values[place] for place in self.division.players])
+
     @property
     def range(self) -> float:
         """The range of the outputs at both."""

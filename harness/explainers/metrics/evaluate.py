@@ -173,7 +173,7 @@ class _Round:
         said = {
             _Place(name, number, target): values
             for (name, number), several in self._found.items()
-            for target, values in enumerate(_values(several, self.block.subjects[number]))
+            for target, values in enumerate(map(self.block.subjects[number].values_of, several))
         }
         for name, values in given.items():
             said |= self._of_given(name, values)
@@ -304,7 +304,7 @@ class _Round:
                     for target in range(len(block.subjects[number].targets.names)):
                         said[_Place(name, number, target)] = several
                     continue
-                for target, values in enumerate(_values(several, block.subjects[number])):
+                for target, values in enumerate(map(block.subjects[number].values_of, several)):
                     said[_Place(name, number, target)] = Repeated(values, moved[number])
             for number, subject in enumerate(block.subjects):
                 for name, reference in self._references.items():
@@ -343,14 +343,6 @@ def _single(asking: Any) -> Any:
         answer = yield sets
 
 
-def _values(several: Sequence[Attribution], subject: Subject) -> Iterator[NDArray[np.float64]]:
-    """The values of the players, for each target."""
-    import numpy as np
-
-    for attribution in several:
-        yield np.array([attribution.values[place] for place in subject.division.players])
-
-
 def _matched(
     several: Sequence[Attribution], subject: Subject, name: str
 ) -> Iterator[NDArray[np.float64]]:
@@ -364,7 +356,7 @@ def _matched(
                 f"the attributions '{name}' hold {what} target '{target}' of sample "
                 f"'{subject.reading.sample}'; measure them as they were made"
             )
-        yield from _values([mine], subject)
+        yield subject.values_of(mine)
 
 
 def _given(attributions: Any) -> dict[str, Any]:
