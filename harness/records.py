@@ -82,7 +82,8 @@ class Evidence:
     """The known reason for a label; never visible to a prompt template.
 
     `kind` is `spans` (tuple of (start, end) characters), `mask` (a `Media`), `segments`
-    (tuple of (start, end) seconds), `edges` or `values`.
+    (tuple of (start, end) seconds), `edges` or `values`. A `landmark` is a mask (a `Media`) of
+    what every sample has: known, and no reason for a label.
     """
 
     kind: str

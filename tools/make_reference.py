@@ -25,6 +25,9 @@ from harness.drawing.figure import Figure
 from harness.explainers import pictures
 from harness.explainers.explain import explain as explain_function
 from harness.explainers.explanation import Explanation
+from harness.explainers.metrics.evaluate import evaluate as evaluate_function
+from harness.explainers.metrics.evaluation import Evaluation, Measurement, MetricRow
+from harness.explainers.metrics.roar import roar
 from harness.explainers.pictures.curves import Curve, deletion_and_insertion
 from harness.explainers.pictures.draw import draw
 from harness.explainers.pictures.gallery import Concept, Crop, Excerpt, gallery
@@ -34,7 +37,7 @@ from harness.suite import CONTROLS
 
 REFERENCE = Path(__file__).parents[1] / "docs" / "reference"
 NOTICE = "<!-- Made by tools/make_reference.py; change the code, not this page. -->"
-KINDS = ("sources", "classifiers", "explainers", "units", "backends", "scorers", "views")
+KINDS = ("sources", "classifiers", "explainers", "units", "metrics", "backends", "scorers", "views")
 FILES = {
     "suite": "A suite file",
     "family": "A prompt family: `family.yaml`",
@@ -272,6 +275,20 @@ def metrics() -> Iterator[str]:
                 for metric in part.metrics
             ),
         )  # fmt: skip
+    yield "## Metrics of attributions"
+    yield (
+        "What an attribution is worth, measured by `harness.evaluate` and `harness explain --best` "
+        "beside attributions that know nothing. [Parts](parts.md#metrics) has the settings and "
+        "sources of each."
+    )
+    yield table(
+        ("metric", "family", "what it is", "range", "better"),
+        (
+            (f"`{name}`", part.family, part.metric.about, _range(part.metric),
+             part.metric.direction or "neither")
+            for name, part in builtin("metrics")
+        ),
+    )  # fmt: skip
     yield "## Controls"
     yield f"`controls: all` asks {', '.join(f'`{name}`' for name in CONTROLS)}."
     yield docstring(Control)
@@ -307,6 +324,14 @@ def python() -> Iterator[str]:
     yield docstring(pipeline.run)
     yield f"### harness.explain{_keywords(explain_function)}"
     yield docstring(explain_function)
+    yield f"### harness.evaluate{_keywords(evaluate_function)}"
+    yield docstring(evaluate_function)
+    for kind in (Evaluation, MetricRow, Measurement):
+        yield f"### {kind.__name__}"
+        yield docstring(kind)
+        yield from _methods(kind)
+    yield f"### harness.explainers.metrics.roar.roar{_keywords(roar)}"
+    yield docstring(roar)
     yield "### Explanation"
     yield docstring(Explanation)
     yield from _methods(Explanation)

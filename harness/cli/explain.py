@@ -51,7 +51,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     parser.add_argument("--out", type=Path, metavar="DIR", help="the run's folder")
     parser.add_argument(
-        "--pictures", type=Path, metavar="DIR", help="draw each attribution into DIR, as SVG"
+        "--pictures",
+        type=Path,
+        metavar="DIR",
+        help="draw each attribution into DIR, as SVG; with --best the table and curves of methods",
     )
 
 
@@ -108,6 +111,11 @@ def _best(options: argparse.Namespace, suite: Suite, spec: ExplainSpec) -> int:
             progress=progress,
         )  # fmt: skip
     print(evaluation_text(evaluation, options.by))
+    if options.pictures is not None:
+        drawn = [evaluation.heat_map.save(options.pictures / "methods-by-metrics.svg")]
+        if {"deletion", "insertion"} & set(evaluation.metrics):
+            drawn.append(evaluation.curves.save(options.pictures / "deletion-and-insertion.svg"))
+        print(f"{len(drawn)} pictures in {options.pictures}")
     print(f"stored in {folder}")
     return 0
 

@@ -61,13 +61,14 @@ class Octa:
         self.count, self.forests = samples, samples if forests is None else forests
 
     def samples(self) -> Iterator[Sample]:
-        """The samples in order, each a PNG with masks, instances and floor as evidence."""
+        """The samples in order, each a PNG with its lesions, instances and floor as evidence."""
         from harness.octa.generator import generate
 
         for index, (seed, label, draw) in enumerate(self._draws):
             image = generate(seed, self.preset, label, draw, self.size)
             masks = tuple(
-                Evidence("mask", name, _png(encode_png(mask))) for name, mask in image.masks.items()
+                Evidence("mask" if name in LESIONS else "landmark", name, _png(encode_png(mask)))
+                for name, mask in image.masks.items()
             )
             x, y = image.faz_centre
             values = (

@@ -15,6 +15,8 @@ from harness.stats.ranks import RankTable, rank
 if TYPE_CHECKING:
     import pandas as pd
 
+    from harness.drawing.figure import Figure
+
 RANDOM = "random"
 
 
@@ -199,6 +201,24 @@ class Evaluation:
             method: {unit: float(row[place]) for unit, row in means.items()}
             for place, method in enumerate(ranked)
         }
+
+    @property
+    def heat_map(self) -> Figure:
+        """Methods by metrics as a picture."""
+        from harness.explainers.metrics.figures import methods_by_metrics
+
+        return methods_by_metrics(self)
+
+    @property
+    def curves(self) -> Figure:
+        """Mean curves of deletion and insertion as a picture."""
+        from harness.explainers.metrics.figures import mean_curves
+
+        return mean_curves(self)
+
+    def _repr_html_(self) -> str:
+        """The heat map, as a notebook shows it."""
+        return self.heat_map.html
 
     @property
     def agreement(self) -> pd.DataFrame:

@@ -39,7 +39,7 @@ class _Curve:
         shares = counts / trial.players
         heights = (values - trial.empty) / trial.scale
         area = float(np.trapezoid(heights, shares))
-        return Measured(area, {"shares": shares.tolist(), "values": values.tolist()})
+        return Measured(area, {"shares": shares.tolist(), "heights": heights.tolist()})
 
 
 class Deletion(_Curve):

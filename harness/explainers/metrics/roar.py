@@ -190,12 +190,7 @@ def _orders(
         attributed = block.explained(methods)
         for number, subject in enumerate(block.subjects):
             one = attributed[next(iter(methods)), number][0]
-            values = {
-                name: np.array(
-                    [attributed[name, number][0].values[p] for p in subject.division.players]
-                )
-                for name in methods
-            }
+            values = {name: subject.values_of(attributed[name, number][0]) for name in methods}
             values[RANDOM] = Random().values(subject, block.question.seed, "")
             for name, row in values.items():
                 shuffled = np.random.default_rng(block.question.seed).permutation(len(row))
