@@ -51,11 +51,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     parser.add_argument("--out", type=Path, metavar="DIR", help="the run's folder")
     parser.add_argument(
-        "--pictures",
-        type=Path,
-        metavar="DIR",
-        help="draw each attribution into DIR, as SVG; with --best the table and curves of methods",
-    )
+        "--pictures", type=Path, metavar="DIR",
+        help="draw into DIR, as SVG: each attribution; with --best the table and curves of methods",
+    )  # fmt: skip
 
 
 def main(options: argparse.Namespace) -> int:

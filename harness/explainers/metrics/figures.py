@@ -94,4 +94,5 @@ def _at(one: Measurement, grid: NDArray[np.float64]) -> NDArray[np.float64]:
     """A curve at the shares of the grid, by straight lines between its points."""
     import numpy as np
 
-    return np.interp(grid, one.detail["shares"], one.detail["heights"])
+    found: NDArray[np.float64] = np.interp(grid, one.detail["shares"], one.detail["heights"])
+    return found

@@ -82,7 +82,7 @@ def test_the_shell_ranks_methods_of_a_suite_and_keeps_their_scores(
         + "\n".join(
             f"{i},slow {'scan' if i % 2 else 'meal'} number {i},{'a' if i % 2 else 'b'}"
             for i in range(6)
-        )  # fmt: skip
+        )
     )
     (tmp_path / "keywords.py").write_text(
         "def classify(texts):\n"
@@ -109,7 +109,7 @@ def test_the_shell_ranks_methods_of_a_suite_and_keeps_their_scores(
             str(out),
             "--pictures",
             str(drawn_in),
-        ]  # fmt: skip
+        ]
     )
     said = capsys.readouterr()
     assert code == 0, said.err
