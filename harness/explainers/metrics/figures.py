@@ -54,7 +54,7 @@ def mean_curves(evaluation: Evaluation) -> Figure:
     if not any(found.values()):
         raise HarnessError("curves need the metric deletion or insertion, and neither was measured")
     return deletion_and_insertion(
-        found["deletion"], found["insertion"], "output, from the empty input (0) to the whole (1)"
+        found["deletion"], found["insertion"], "output (0 empty, 1 whole input)"
     )
 
 
