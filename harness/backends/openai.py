@@ -23,7 +23,9 @@ import aiohttp
 
 from harness import fields
 from harness.backends.answers import well_formed
+from harness.backends.chat import media_of
 from harness.backends.connection import Pool, Server, retry_after
+from harness.backends.likelihood import completion_body, read_completion, unsaid
 from harness.backends.replies import (
     error_message,
     read_failure,
@@ -32,7 +34,14 @@ from harness.backends.replies import (
     true_status,
 )
 from harness.identity import draw
-from harness.records import Capabilities, Generation, HarnessError, Message, Request
+from harness.records import (
+    Capabilities,
+    Generation,
+    HarnessError,
+    Message,
+    Request,
+    Sampling,
+)
 
 _FIRST_WAIT = 0.5  # seconds, doubled with every retry; as in OpenAI's own client
 _LONGEST_WAIT = 30.0
@@ -43,6 +52,7 @@ _LIMITS = ("max_completion_tokens", "max_tokens")
 # What a request, its identity or the reading of its answer already settle.
 _SETTLED = ("messages", "model", "n", "seed", "stream", *_LIMITS)
 _TRY_AGAIN = (408, 409, 429)
+_NO_PLACE = (404, 405, 501)
 
 
 class OpenAI:
@@ -176,6 +186,44 @@ class OpenAI:
             return f"the server at {server.shown} is not ready: HTTP {status} {said}".rstrip()
         return None
 
+    async def loglikelihood(self, request: Request) -> Generation:
+        """Log-probabilities of a request's continuation behind its messages.
+
+        The server itself says which token ids the messages are (`return_token_ids`), and how likely
+        those of the continuation are behind them (`/v1/completions` with `prompt_logprobs`), as
+        vLLM does. What another server cannot say, and what ids cannot carry (pictures), is returned
+        without numbers, the reason as a note.
+        """
+        answer = request.continuation or ()
+        if media_of(request.messages):
+            return unsaid("a server cannot be given a prompt with pictures as token ids")
+        extras = {name: value for name, value in request.extras.items() if name != "logprobs"}
+        asked = replace(
+            request,
+            sampling=Sampling(max_tokens=1),
+            schema=None,
+            extras={**extras, "token_ids": True},
+            continuation=None,
+        )
+        said = await self.generate(asked)
+        if said.error is not None:
+            return said
+        prompt = said.prompt_token_ids
+        if prompt is None:
+            return unsaid("the server does not say which token ids a prompt is, as vLLM does")
+        body = completion_body(self.model, prompt, answer)
+        async with self._connected() as pool, pool.slots:
+            refused, found = await self._attempts(
+                pool.session,
+                body,
+                ("prompt", "prompt_logprobs"),
+                "completions",
+                lambda reply: read_completion(reply, prompt, answer),
+            )
+        if refused is not None:
+            return unsaid(f"the server's /v1/completions does not take {refused}")
+        return found
+
     async def generate(self, request: Request) -> Generation:
         """The answer; a failure is an outcome with an error, never an exception."""
         wanted = self._names(request, ())
@@ -245,9 +293,11 @@ class OpenAI:
     def _messages(self, messages: Sequence[Message], takes_system: bool) -> list[dict[str, Any]]:
         sent = [{"role": m.role, "content": self._content(m)} for m in messages]
         system = "\n\n".join(m.text for m in messages if m.role == "system")
-        if takes_system or not system:
+        if takes_system:
             return sent
         sent = [message for message in sent if message["role"] != "system"]
+        if not system:
+            return sent
         first = next((message for message in sent if message["role"] == "user"), None)
         if first is None:
             return [{"role": "user", "content": system}, *sent]
@@ -289,7 +339,12 @@ class OpenAI:
             self._refused.update(both if refused in both else (refused,))
 
     async def _attempts(
-        self, session: aiohttp.ClientSession, body: bytes, sent: Collection[str]
+        self,
+        session: aiohttp.ClientSession,
+        body: bytes,
+        sent: Collection[str],
+        path: str = "chat/completions",
+        read: Callable[[str], Generation] = read_reply,
     ) -> tuple[str | None, Generation]:
         """What of `sent` the server refuses, or else its answer, after as many tries as allowed."""
         digest = hashlib.sha256(body).hexdigest()
@@ -298,9 +353,7 @@ class OpenAI:
             started = time.perf_counter()
             asked: float | None = None
             try:
-                status, reply, headers = await self._server.send(
-                    session, "chat/completions", body, self._timeout
-                )
+                status, reply, headers = await self._server.send(session, path, body, self._timeout)
             except (aiohttp.ClientError, OSError) as error:
                 timeouts += isinstance(error, TimeoutError)
                 said = self._server.reason(error, self._timeout)
@@ -316,11 +369,13 @@ class OpenAI:
             else:
                 status = true_status(status, reply)
                 if status < 300:
-                    answer = replace(read_reply(reply), seconds=time.perf_counter() - started)
+                    answer = replace(read(reply), seconds=time.perf_counter() - started)
                     return None, self._without_secrets(answer) if answer.error else answer
                 refused = refused_parameter(status, reply, sent)
                 if refused is not None:
                     return refused, Generation()
+                if status in _NO_PLACE and path == "completions":
+                    return None, unsaid("the server has no /v1/completions")
                 answer = read_failure(status, reply)
                 if status in (401, 403) and answer.outcome == "server":
                     answer = replace(answer, error=self._server.denied(status, reply))
