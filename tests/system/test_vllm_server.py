@@ -17,7 +17,7 @@ import sys
 import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -233,6 +233,36 @@ def test_a_seed_makes_a_text_and_other_seeds_make_others(served: Served) -> None
     again = [answer.text for answer in served.ask(asked)]
     assert first == again
     assert len(set(first)) == 4
+
+
+def test_a_drawn_answer_is_as_likely_as_when_it_was_drawn_and_as_transformers_finds_it(
+    served: Served, model: str
+) -> None:
+    ours = Transformers(model, device="cpu")
+    extras = {"logprobs": 0, "token_ids": True}
+    asked = [request(p, extras, temperature=1.0, seed=7) for p in PROMPTS]
+    drawn = served.ask(asked)
+    weighed = [
+        replace(r, continuation=a.token_ids, sampling=Sampling(max_tokens=1))
+        for r, a in zip(asked, drawn, strict=True)
+    ]
+    # Behind another prompt, as when a part of it is removed.
+    moved = [replace(r, messages=asked[0].messages) for r in weighed]
+
+    async def all_at_once() -> list[Generation]:
+        both = (*weighed, *moved)
+        return list(await asyncio.gather(*(served.backend.loglikelihood(r) for r in both)))
+
+    found = served.loop.run(all_at_once())
+    for answer, before in zip(found, drawn, strict=False):
+        assert answer.prompt_token_ids == before.prompt_token_ids
+        assert answer.logprobs == pytest.approx(before.logprobs, abs=5e-5)
+    for answer, wanted in zip(found, ours.generate_batch([*weighed, *moved]), strict=True):
+        assert answer.outcome == "ok"
+        assert answer.notes == ()
+        assert answer.prompt_token_ids == wanted.prompt_token_ids
+        assert answer.token_ids == wanted.token_ids
+        assert answer.logprobs == pytest.approx(wanted.logprobs, abs=1e-3)
 
 
 def test_a_schema_makes_json_of_a_model_that_knows_none(served: Served) -> None:
