@@ -26,7 +26,7 @@ from harness.plugins import blamed
 from harness.records import UNSCORABLE, Attribution, Generation, HarnessError
 from harness.scoring import Run, make_scorers, score, version
 from harness.store import Store
-from harness.suite import ExplainSpec, ModelSpec, PartSpec, Suite
+from harness.suite import EVIDENCE_CONTROLS, ExplainSpec, ModelSpec, PartSpec, Suite
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -375,7 +375,9 @@ async def _generate_all(
 
 
 def _needs_evidence(suite: Suite) -> bool:
-    """Whether a variant of the suite shows an evidence summary."""
+    """Whether a variant of the suite, or a control, shows an evidence summary."""
+    if any(spec.control and spec.model in EVIDENCE_CONTROLS for spec in suite.models):
+        return True
     return any(
         "evidence_summary" in spec.family.variant(name).template.variables
         for spec in suite.families

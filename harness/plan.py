@@ -32,6 +32,11 @@ from harness.records import (
 from harness.suite import FamilySpec, ModelSpec, Suite
 from harness.templates import Rendered
 
+# What an evidence summary says where no unit speaks for the label, and how it goes on to what
+# speaks against it.
+_NOTHING = "nothing in particular"
+_AGAINST = " (against it: "
+
 
 @dataclass(frozen=True)
 class Told:
@@ -221,6 +226,23 @@ class _Context:
         if not others:
             return None
         return others[int(draw(self.seed, cell.sample, cell.aspect, "other") * len(others))]
+
+    def evidence(self, cell: Cell) -> str | None:
+        """What the sample's attribution says speaks for the label, where anything does."""
+        return self._for_it.get(cell.sample)
+
+    def evidence_other(self, cell: Cell) -> str | None:
+        """The same of another sample that is told otherwise, drawn by seed."""
+        own = self._for_it.get(cell.sample)
+        others = sorted(set(self._for_it.values()) - {own})
+        if own is None or not others:
+            return None
+        return others[int(draw(self.seed, cell.sample, "other evidence") * len(others))]
+
+    @cached_property
+    def _for_it(self) -> dict[str, str]:
+        said = {name: text.partition(_AGAINST)[0] for name, text in self.inputs.evidence.items()}
+        return {name: text for name, text in said.items() if text != _NOTHING}
 
 
 class _Renderer:

@@ -24,7 +24,7 @@ from harness.backends.control import Control
 from harness.explainers.explain import explain as explain_function
 from harness.explainers.explanation import Explanation
 from harness.records import Metric
-from harness.suite import CONTROLS
+from harness.suite import CONTROLS, EVIDENCE_CONTROLS
 
 REFERENCE = Path(__file__).parents[1] / "docs" / "reference"
 NOTICE = "<!-- Made by tools/make_reference.py; change the code, not this page. -->"
@@ -267,7 +267,10 @@ def metrics() -> Iterator[str]:
             ),
         )  # fmt: skip
     yield "## Controls"
-    yield f"`controls: all` asks {', '.join(f'`{name}`' for name in CONTROLS)}."
+    yield (
+        f"`controls: all` asks {', '.join(f'`{name}`' for name in CONTROLS)}; where the suite has "
+        f"an `explain` entry, {' and '.join(f'`{name}`' for name in EVIDENCE_CONTROLS)} too."
+    )
     yield docstring(Control)
 
 
