@@ -9,18 +9,14 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from harness.octa import lexicon
-from harness.octa.geometry import FIELD_MM, SECTORS
+from harness.octa.geometry import FIELD_MM, SECTORS, sector_index
 from harness.octa.parser import parse
 from harness.records import Attribution, Sample, Segmentation, Unit
 from harness.scorers.label import mentions
 from harness.sentences import content, words
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
 
 Regions = Literal["sectors", "ninths"]
 
@@ -77,9 +73,10 @@ def items_of(
     features, and the regions of pictures.
 
     Words of the labels are no content, because an explanation names its label whatever it cites.
-    Units that say the same are one item with the sum of their values, tokens are put together to
-    words, and a region's value is the sum over its pixels. What the classifier did not see, and
-    steps of a time series, are left out.
+    Units that say the same are one item with the sum of their values, and tokens are put together
+    to words. A region has the value of the strongest of the units whose middle lies in it, as an
+    evidence summary names them; 0 where it has none. What the classifier did not see, and steps of
+    a time series, are left out.
     """
     no_content = {stem for label in labels for stem in content(label)}
     found: dict[frozenset[str], Item] = {}
@@ -124,8 +121,6 @@ def _same_word(before: Unit, unit: Unit) -> bool:
 
 
 def _regions(attribution: Attribution, sample: Sample, regions: Regions) -> list[Item]:
-    import numpy as np
-
     pictures = [
         one
         for one in attribution.segmentation
@@ -133,57 +128,47 @@ def _regions(attribution: Attribution, sample: Sample, regions: Regions) -> list
     ]
     if not pictures:
         return []
-    names = SECTORS if regions == "sectors" else NINTHS
-    sums = np.zeros(len(names))
-    values = np.array([np.nan if v is None else v for v in attribution.values])
+    strongest: dict[str, float] = {}
     for picture in pictures:
-        place = _sector_map(picture, sample) if regions == "sectors" else _ninth_map(picture)
-        sums += _summed(picture, values, place, len(names))
-    return [
-        Item(name, value, region=True) for name, value in zip(names, sums.tolist(), strict=True)
-    ]
+        for place, (down, across) in _middles(picture).items():
+            value = attribution.values[place]
+            if value is not None:
+                name = (
+                    _sector(down, across, sample) if regions == "sectors" else _ninth(down, across)
+                )
+                strongest[name] = max(value, strongest.get(name, value))
+    names = SECTORS if regions == "sectors" else NINTHS
+    return [Item(name, strongest.get(name, 0.0), region=True) for name in names]
 
 
-def _summed(
-    picture: Segmentation, values: NDArray[np.float64], place: NDArray[np.int64], count: int
-) -> NDArray[np.float64]:
-    """Each unit's value, shared among the regions as its pixels are."""
+def _middles(picture: Segmentation) -> dict[int, tuple[float, float]]:
+    """Where the middle of each unit lies, from the top and from the left, in [0, 1]."""
     import numpy as np
 
     from harness.explainers.division import label_map
 
-    units = label_map(picture).reshape(-1, *picture.shape[-2:])
-    wide = np.broadcast_to(place, units.shape)
-    inside = (units >= 0) & ~np.isnan(np.append(values, np.nan)[units])
-    pixels = np.zeros((len(values), count))
-    np.add.at(pixels, (units[inside], wide[inside]), 1.0)
-    shares = pixels / np.maximum(pixels.sum(axis=1, keepdims=True), 1.0)
-    found: NDArray[np.float64] = np.nan_to_num(values) @ shares
-    return found
-
-
-def _ninth_map(picture: Segmentation) -> NDArray[np.int64]:
-    import numpy as np
-
+    units = label_map(picture)
+    rows, columns = np.nonzero(units >= 0)[-2:]
+    which = units[units >= 0]
+    pixels = np.bincount(which)
     height, width = picture.shape[-2:]
-    rows = np.minimum(2, 3 * np.arange(height) // height)
-    columns = np.minimum(2, 3 * np.arange(width) // width)
-    found: NDArray[np.int64] = 3 * rows[:, None] + columns
-    return found
+    down = np.bincount(which, weights=rows) / np.maximum(pixels, 1)
+    across = np.bincount(which, weights=columns) / np.maximum(pixels, 1)
+    return {
+        place: (float(down[place]) / height, float(across[place]) / width)
+        for place in np.flatnonzero(pixels).tolist()
+    }
 
 
-def _sector_map(picture: Segmentation, sample: Sample) -> NDArray[np.int64]:
-    """Eighths of the turn around the centre of the foveal avascular zone, or of the picture."""
-    import numpy as np
+def _ninth(down: float, across: float) -> str:
+    return NINTHS[3 * min(2, int(3 * down)) + min(2, int(3 * across))]
 
-    height, width = picture.shape[-2:]
+
+def _sector(down: float, across: float, sample: Sample) -> str:
+    """The eighth of the turn around the centre of the foveal avascular zone, or of the picture."""
     zone = next((e.value for e in sample.evidence if e.name == "faz_geometry"), None)
     x, y = (zone["x"], zone["y"]) if zone else (FIELD_MM / 2, FIELD_MM / 2)
-    across = (np.arange(width) + 0.5) * FIELD_MM / width - x
-    down = (np.arange(height) + 0.5) * FIELD_MM / height - y
-    turn = np.degrees(np.arctan2(across[None, :], -down[:, None]))
-    found: NDArray[np.int64] = (np.floor((turn + 22.5) / 45.0) % 8).astype(np.int64)
-    return found
+    return SECTORS[sector_index(across * FIELD_MM - x, down * FIELD_MM - y)]
 
 
 # --- what is cited ------------------------------------------------------------------------------

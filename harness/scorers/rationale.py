@@ -109,6 +109,7 @@ class Rationale:
         if method is not None and not isinstance(method, str):
             raise HarnessError(f"{where}: method is the name of a method, not {method!r}")
         self._top, self._method, self._regions = top, method, regions
+        self._items: dict[Any, tuple[Item, ...]] = {}
         self.settings: Mapping[str, Any] = {"top": top, "method": method, "regions": regions}
 
     def requests(self, subject: Subject) -> Sequence[Request]:  # noqa: ARG002
@@ -122,7 +123,7 @@ class Rationale:
             return self._scores({}, {"why": str(attribution)})
         regions = self._scheme(subject)
         labels = (*subject.labels, attribution.target)
-        items = items_of(attribution, subject.sample, labels, regions)
+        items = self._items_of(attribution, subject, labels, regions)
         used = self._used(items)
         if not used:
             why = "nothing that can be cited speaks for the label"
@@ -161,6 +162,17 @@ class Rationale:
             return f"no attribution is by the method '{self._method}'"
         fitting = [a for a in named if a.target == label]
         return fitting[0] if fitting else f"no attribution explains '{label}'"
+
+    def _items_of(
+        self, attribution: Attribution, subject: Subject, labels: Sequence[str], regions: Regions
+    ) -> tuple[Item, ...]:
+        """The same for all cells of a sample, so made once."""
+        assert subject.sample is not None
+        key = subject.attributions[subject.attributed.index(attribution)]
+        place = (key, subject.sample.id, tuple(labels), regions)
+        if place not in self._items:
+            self._items[place] = items_of(attribution, subject.sample, labels, regions)
+        return self._items[place]
 
     def _scheme(self, subject: Subject) -> Regions:
         if self._regions != "auto":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -129,7 +130,7 @@ def of_picture(shape: tuple[int, int], bright: tuple[int, int], size: int = 4) -
 
 def brightest(attribution: Attribution, sample: Sample, regions: Any) -> str:
     items = items_of(attribution, sample, (), regions)
-    assert sum(i.value for i in items) == pytest.approx(1.0)
+    assert sum(i.value for i in items) == 1.0
     return max(items, key=lambda i: i.value).name
 
 
@@ -145,16 +146,20 @@ def test_a_sector_is_that_of_the_geometry_seen_from_the_zones_centre(row: int, c
     zone = Evidence("values", "faz_geometry", {"x": x, "y": y, "radius": 0.2})
     found = of_picture((36, 36), (row, column), size=1)
     pixel = FIELD_MM / 36
-    wanted = SECTORS[sector_index((column + 0.5) * pixel - x, (row + 0.5) * pixel - y)]
+    wanted = SECTORS[sector_index(column * pixel - x, row * pixel - y)]
     assert brightest(found, Sample("s", (), evidence=(zone,)), "sectors") == wanted
 
 
-def test_a_unit_on_a_border_is_shared_as_its_pixels_are() -> None:
-    found = of_picture((12, 12), (0, 0), size=6)  # a quarter of the picture over four ninths
-    values = {i.name: i.value for i in items_of(found, SAMPLE, (), "ninths")}
-    assert values["upper left"] == pytest.approx(16 / 36)
-    assert values["upper centre"] == values["middle left"] == pytest.approx(8 / 36)
-    assert values["centre"] == pytest.approx(4 / 36)
+def test_a_region_has_the_value_of_its_strongest_unit() -> None:
+    found = of_picture((12, 12), (0, 0), size=2)
+    values = [0.0] * 36
+    values[0], values[1], values[7], values[35] = 0.5, 2.0, -3.0, -1.0
+    found = replace(found, values=(*values[:35], -1.0))
+    items = {i.name: i.value for i in items_of(found, SAMPLE, (), "ninths")}
+    assert items["upper left"] == 2.0  # of .5, 2, 0 and -3
+    assert items["lower right"] == 0.0
+    unseen = replace(found, values=(None,) * 36)
+    assert {i.value for i in items_of(unseen, SAMPLE, (), "ninths")} == {0.0}
 
 
 def places(text: str, regions: Any) -> set[str]:

@@ -54,7 +54,8 @@ def subject(text: str, *others: str, told: str | None = "ill", **fields: Any) ->
     return Subject(
         "cell", "c", (Cell("m", "s", "f", "base", "predicted", "a", 1),),
         sample=Sample("s", (Part(" ".join(WORDS)),)), told=told, labels=("ill", "well"),
-        generations=(Generation(text),), others=tuple(map(Generation, others)), **given,
+        generations=(Generation(text),), others=tuple(map(Generation, others)),
+        attributions=tuple(f"key{i}" for i in range(len(given["attributed"]))), **given,
     )  # fmt: skip
 
 
