@@ -6,8 +6,9 @@ only how likely a given answer is, never for a new one.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from harness.identity import request_key
@@ -18,6 +19,8 @@ from harness.records import Generation, HarnessError, Request, Subject
 if TYPE_CHECKING:
     from harness.generate import Budget
     from harness.scoring import Run
+
+_Told = Callable[[int, int], None] | None  # hears how many of the requests are answered
 
 
 @dataclass(frozen=True)
@@ -33,7 +36,13 @@ class Models:
 
 
 async def answers_to(
-    run: Run, name: str, scorer: Any, work: Sequence[Subject], fresh: bool, models: Models
+    run: Run,
+    name: str,
+    scorer: Any,
+    work: Sequence[Subject],
+    fresh: bool,
+    models: Models,
+    progress: Callable[[str, int, int], None] | None = None,
 ) -> dict[tuple[str, str], list[Generation]]:
     """What was answered to what a scorer asks about each subject: by its own model, or by the model
     that answered the subject.
@@ -50,24 +59,26 @@ async def answers_to(
     found: dict[tuple[str, str], list[Generation]] = {}
     for model, mine in asked.items():
         requests = [request for wanted in mine.values() for request in wanted]
+        told = None if progress is None else partial(progress, f"ask {model or name}")
         if model is None:
-            answers = iter(await _ask_judge(run, name, scorer, requests, fresh))
+            answers = iter(await _ask_judge(run, name, scorer, requests, fresh, told))
         else:
-            answers = iter(await _ask_model(run, model, requests, fresh, models))
+            answers = iter(await _ask_model(run, model, requests, fresh, models, told))
         found |= {place: [next(answers) for _ in wanted] for place, wanted in mine.items()}
     return found
 
 
 async def _ask_judge(
-    run: Run, name: str, scorer: Any, requests: Sequence[Request], fresh: bool
+    run: Run, name: str, scorer: Any, requests: Sequence[Request], fresh: bool, told: _Told
 ) -> list[Generation]:
     from harness.generate import ask
 
-    return await ask(run.store, scorer.backend, requests, f"scorer '{name}'", fresh=fresh)
+    who = f"scorer '{name}'"
+    return await ask(run.store, scorer.backend, requests, who, fresh=fresh, progress=told)
 
 
 async def _ask_model(
-    run: Run, model: str, requests: Sequence[Request], fresh: bool, models: Models
+    run: Run, model: str, requests: Sequence[Request], fresh: bool, models: Models, told: _Told
 ) -> list[Generation]:
     """What a model of the suite answers, or has answered where it cannot be asked now."""
     from harness.generate import ask
@@ -89,6 +100,7 @@ async def _ask_model(
         fresh=fresh,
         budget=models.budget,
         price=(price[0], price[1]) if price else None,
+        progress=told,
     )
 
 

@@ -338,7 +338,9 @@ async def _generate_all(
     cells = plan.cells
     if only_failed:
         failed = {
-            key for key, g in store.generations().items() if g.outcome in ("transport", "server")
+            key
+            for key, g in store.cell_generations().items()
+            if g.outcome in ("transport", "server")
         }
         cells = [planned for planned in cells if planned.key in failed]
         if not cells:

@@ -67,7 +67,7 @@ class Run:
         self.samples: dict[str, Sample] = {sample.id: sample for sample in store.samples()}
         self.predictions: dict[str, Prediction] = store.predictions()
         self.gold = {f.name: Gold.of(store.gold(f.name)) for f in self.manifest.families}
-        generations = store.generations()
+        generations = store.cell_generations()
         turns = store.turns()
         self._turns = turns
         self._hashes: dict[str, str] = {}
@@ -320,7 +320,7 @@ async def score(
         if hasattr(scorer, "prepare") and work:
             with blamed_scorer(name):
                 scorer.prepare(work, [list(subject.generations) for subject in work])
-        judged = await answers_to(run, name, scorer, work, fresh, models)
+        judged = await answers_to(run, name, scorer, work, fresh, models, progress)
         failed = {
             place
             for place, answers in judged.items()

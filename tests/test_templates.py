@@ -131,9 +131,14 @@ def test_what_a_loop_names_is_part_of_what_it_goes_over() -> None:
 
 def test_every_part_of_a_value_that_holds_pictures_has_a_span() -> None:
     picture = Part(media=Media("ab", "image/png", data=b""))
-    found = spans_of("See: {{ input }} Why {{ label }}?", input=(Part("old"), picture, picture, Part("new")))
+    found = spans_of(
+        "See: {{ input }} Why {{ label }}?", input=(Part("old"), picture, picture, Part("new"))
+    )
     assert found == [
         ("input", 0, "old\n"), ("input", 1, ""), ("input", 2, ""), ("input", 3, "\nnew"), ("label", 3, "gastritis"),
     ]  # fmt: skip
     assert spans_of("{{ input }} Why?", input=(picture,)) == [("input", 0, "")]
-    assert spans_of("{{ input }}", input=(picture, Part(" "), picture)) == [("input", 0, ""), ("input", 1, "")]
+    assert spans_of("{{ input }}", input=(picture, Part(" "), picture)) == [
+        ("input", 0, ""),
+        ("input", 1, ""),
+    ]

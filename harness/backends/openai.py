@@ -8,12 +8,11 @@ out once, left out from then on, and said in the notes of every generation it co
 from __future__ import annotations
 
 import asyncio
-import base64
 import hashlib
 import json
 import ssl
 import time
-from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -26,6 +25,7 @@ from harness.backends.answers import well_formed
 from harness.backends.chat import media_of
 from harness.backends.connection import Pool, Server, retry_after
 from harness.backends.likelihood import completion_body, read_completion, unsaid
+from harness.backends.messages import sent_messages
 from harness.backends.replies import (
     error_message,
     read_failure,
@@ -38,7 +38,6 @@ from harness.records import (
     Capabilities,
     Generation,
     HarnessError,
-    Message,
     Request,
     Sampling,
 )
@@ -252,7 +251,9 @@ class OpenAI:
         takes_system = self.capabilities.system_role and "system" not in self._refused
         body = {
             "model": self.model,
-            "messages": self._messages(request.messages, takes_system),
+            "messages": sent_messages(
+                request.messages, self.model, takes_system, self.capabilities.images
+            ),
             **self._parameters(request, self._refused),
         }
         text = json.dumps(body, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
@@ -289,42 +290,6 @@ class OpenAI:
         if self.capabilities.system_role and any(m.role == "system" for m in request.messages):
             names |= {"system"} - set(refused)
         return frozenset(names)
-
-    def _messages(self, messages: Sequence[Message], takes_system: bool) -> list[dict[str, Any]]:
-        sent = [{"role": m.role, "content": self._content(m)} for m in messages]
-        system = "\n\n".join(m.text for m in messages if m.role == "system")
-        if takes_system:
-            return sent
-        sent = [message for message in sent if message["role"] != "system"]
-        if not system:
-            return sent
-        first = next((message for message in sent if message["role"] == "user"), None)
-        if first is None:
-            return [{"role": "user", "content": system}, *sent]
-        if isinstance(first["content"], str):
-            first["content"] = f"{system}\n\n{first['content']}"
-        else:
-            first["content"] = [{"type": "text", "text": system}, *first["content"]]
-        return sent
-
-    def _content(self, message: Message) -> str | list[dict[str, Any]]:
-        """A plain string where there is only text, which some servers need."""
-        if all(part.media is None for part in message.parts):
-            return message.text
-        content: list[dict[str, Any]] = []
-        for part in message.parts:
-            if part.media is None:
-                content.append({"type": "text", "text": part.text})
-                continue
-            if not self.capabilities.images or not part.media.mime.startswith("image/"):
-                raise HarnessError(
-                    f"the model '{self.model}' is not declared to take {part.media.mime}; "
-                    "set 'images: true' where it takes images"
-                )
-            data = base64.b64encode(part.media.read()).decode("ascii")
-            url = f"data:{part.media.mime};base64,{data}"
-            content.append({"type": "image_url", "image_url": {"url": url}})
-        return content
 
     # --- asking ---------------------------------------------------------------------------
 

@@ -165,7 +165,12 @@ class Transformers:
     # --- prompts --------------------------------------------------------------------------
 
     def _prompt(self, request: Request) -> _Prompt:
-        """Token ids of a request; each distinct prompt is made once."""
+        """Token ids of a request; each distinct prompt that is to be answered is made once.
+
+        Those of questions how likely an answer is are not kept: there are dozens for each answer.
+        """
+        if request.continuation is not None:
+            return self._make_prompt(request)
         key = digest([request.messages, _room(request)])
         if key not in self._prompts:
             self._prompts[key] = self._make_prompt(request)

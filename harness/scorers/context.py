@@ -88,7 +88,8 @@ class Context:
     Asks the model that wrote it for the log-probability of the answer's own tokens (reasoning and
     end token among them) behind the prompt with parts removed: up to `budget` prompts a cell, all
     sets of parts where these fit (Shapley values are then exact), else by kernel SHAP. The removed
-    prompt is put through the chat template again. Nothing is drawn, and no answer changes.
+    prompt is put through the chat template again. Nothing is drawn, and no answer changes. Of
+    several repeats of a prompt the first `repeats` are asked about, all unless given.
 
     Not applicable, with the reason in the detail of `gain`: an answer without stored token ids (a
     hosted or chat-only server, a control, a recording), one that is empty or a refusal, a server
@@ -101,13 +102,17 @@ class Context:
     asks_models = True
     reads = ("requests",)
 
-    def __init__(self, budget: int = _DEFAULT) -> None:
-        fields.whole("scorer 'context'", _FEWEST, budget=budget)
-        self.settings: Mapping[str, Any] = {"budget": budget}
+    def __init__(self, budget: int = _DEFAULT, repeats: int | None = None) -> None:
+        where = "scorer 'context'"
+        fields.whole(where, _FEWEST, budget=budget)
+        if repeats is not None:
+            fields.whole(where, 1, repeats=repeats)
+        self._repeats = repeats
+        self.settings: Mapping[str, Any] = {"budget": budget, "repeats": repeats}
 
     def requests(self, subject: Subject) -> Sequence[Request]:
         """The stored answer behind each prompt whose value the methods ask for."""
-        if _never(subject) is not None:
+        if self._never(subject) is not None:
             return ()
         prompt = PromptParts.of(subject.requests[0].messages, subject.spans[0])
         games = _Games.of(prompt.names, self.settings["budget"])
@@ -115,7 +120,7 @@ class Context:
 
     def score(self, subject: Subject, generations: Sequence[Generation]) -> list[Score]:
         """All metrics of one cell; `None` for parts that its prompt has not."""
-        why = _never(subject)
+        why = self._never(subject)
         if why is not None:
             return self._nothing(why)
         prompt = PromptParts.of(subject.requests[0].messages, subject.spans[0])
@@ -130,6 +135,12 @@ class Context:
         }
         tokens = len(subject.generations[0].token_ids or ())
         return self._scores(games, sums, tokens, _deviation(subject, answers[0]))
+
+    def _never(self, subject: Subject) -> str | None:
+        """Why there is nothing to be asked about an answer; `None` where there is."""
+        if self._repeats is not None and subject.cells[0].repeat > self._repeats:
+            return f"only the first {self._repeats} repeats are asked about"
+        return _never(subject)
 
     def _scores(
         self,

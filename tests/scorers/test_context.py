@@ -182,6 +182,16 @@ def test_where_the_prompt_changes_nothing_there_are_no_shares() -> None:
     assert found["rest_share"].value is None
 
 
+def test_of_several_repeats_only_the_first_are_asked_about_where_that_is_wanted() -> None:
+    third = replace(subject(), cells=(replace(CELL, repeat=3),))
+    assert Context(repeats=2).requests(third) == ()
+    assert len(Context(repeats=3).requests(third)) == 64
+    assert (
+        "first 2 repeats"
+        in (Context(repeats=2).score(third, third.generations)[0].detail or {})["why"]
+    )
+
+
 # --- what may not be believed -------------------------------------------------------------------
 
 
