@@ -24,9 +24,13 @@ from typing import Any
 import pytest
 from small_suite import changed, write
 
+import harness
 from harness.backends.transformers import Transformers
 from harness.backends.vllm import VLLM
 from harness.records import Generation, Message, Request, Sampling
+from harness.scorers.context import Context
+from harness.scoring import Run as Scored
+from harness.store import Store
 
 pytestmark = pytest.mark.system
 
@@ -293,3 +297,36 @@ def test_what_does_not_fit_into_512_positions_is_too_long(
     assert answer.outcome == "too_long", answer
     (wanted,) = Transformers(model, device="cpu").generate_batch([asked])
     assert wanted.outcome == "too_long"
+
+
+def test_a_suite_asks_what_its_explanations_rest_on_and_transformers_finds_the_same(
+    environment: Path, model: str, tmp_path: Path
+) -> None:
+    spec = {
+        "name": "stories", "backend": "vllm", "model": model, "environment": str(environment), "server": SERVER,
+        "env": ENV, "extras": {"logprobs": 0, "token_ids": True}, "sampling": {"max_tokens": 30, "temperature": 1.0},
+    }  # fmt: skip
+    families = [{"family": "small", "variants": ["base", "reworded"], "aspects": ["causes"]}]
+    scorers = ["harness.scorers.context:Context"]
+    suite = changed(
+        models=[spec],
+        families=families,
+        arms=["predicted"],
+        repeats=1,
+        controls="none",
+        scorers=scorers,
+    )
+    harness.run(write(tmp_path, suite), out=tmp_path / "run")
+    ours, scorer = Transformers(model, device="cpu"), Context()
+    with Store.read(tmp_path / "run") as store:
+        held = Scored(store)
+        stored = {(s.subject, s.metric): s for s in store.scores()}
+        for answered in held.scorable():
+            subject = held.subject(answered, scorer.reads)
+            answers = ours.generate_batch(scorer.requests(subject))
+            for wanted in scorer.score(subject, [*subject.generations, *answers]):
+                found = stored[answered.cell.id, wanted.metric]
+                assert found.value == pytest.approx(wanted.value, abs=0.01), wanted.metric
+    gains = [s for (_, metric), s in stored.items() if metric == "gain"]
+    assert len(gains) == 8
+    assert all(s.value is not None and (s.detail or {})["deviation"] < 5e-5 for s in gains)
