@@ -140,19 +140,23 @@ class Run:
         return found
 
     def _others(self, answered: Answered) -> tuple[Generation, ...]:
-        """What the same model said of other samples that were told the same, drawn by seed."""
-        cell = answered.cell
+        """What the same model said of other samples that were told the same: the next ones in an
+        order drawn once for all."""
         peers = self._peers.get(_place(answered), [])
-        order = sorted(peers, key=lambda peer: draw(cell.sample, peer.cell.sample, "other"))
-        others = [peer.generation for peer in order if peer.cell.sample != cell.sample]
-        return tuple(one for one in others if one is not None)[:OTHERS]
+        own = next((i for i, peer in enumerate(peers) if peer.cell == answered.cell), len(peers))
+        following = [*peers[own + 1 :], *peers[:own]][:OTHERS]
+        return tuple(one for peer in following if (one := peer.generation) is not None)
 
     @cached_property
     def _peers(self) -> dict[Any, list[Answered]]:
         found: dict[Any, list[Answered]] = {}
         for answered in self.scorable():
             found.setdefault(_place(answered), []).append(answered)
-        return found
+        drawn = {sample: draw(self.manifest.seed, sample, "other") for sample in self.samples}
+        return {
+            place: sorted(peers, key=lambda peer: drawn[peer.cell.sample])
+            for place, peers in found.items()
+        }
 
     def made_of(self, subject: Subject) -> str:
         """A hash of all that a subject's scores are made of, gold apart: answers and what was told,

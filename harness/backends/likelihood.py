@@ -13,11 +13,15 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from harness.backends.answers import shortened
 from harness.backends.replies import LOWEST_LOGPROB
 from harness.records import Generation
 
 # Scores (rows x places x vocabulary) that are held at once: half a gigabyte in 32 bits.
 _SCORES = 2**27
+
+NO_COMPLETIONS = "the server has no /v1/completions"
+NO_LOGPROBS = "the server's /v1/completions knows no prompt_logprobs, as vLLM's does"
 
 
 def unsaid(why: str) -> Generation:
@@ -118,9 +122,11 @@ def read_completion(body: str, prompt: Sequence[int], answer: Sequence[int]) -> 
         choice = reply["choices"][0]
         places = choice.get("prompt_logprobs", reply.get("prompt_logprobs"))
     except (ValueError, RecursionError, LookupError, TypeError, AttributeError):
-        return unsaid("the server's reply to /v1/completions is none")
+        said = shortened(body) or "it is empty"
+        error = f"the server's reply to /v1/completions has no choices: {said}"
+        return Generation(outcome="server", error=error)
     if not isinstance(places, list):
-        return unsaid("the server's /v1/completions knows no prompt_logprobs, as vLLM's does")
+        return unsaid(NO_LOGPROBS)
     if len(places) != len(prompt) + len(answer):
         return unsaid(
             f"the server read {len(places)} tokens where {len(prompt) + len(answer)} were given"

@@ -24,7 +24,13 @@ from harness import fields
 from harness.backends.answers import well_formed
 from harness.backends.chat import media_of
 from harness.backends.connection import Pool, Server, retry_after
-from harness.backends.likelihood import completion_body, read_completion, unsaid
+from harness.backends.likelihood import (
+    NO_COMPLETIONS,
+    NO_LOGPROBS,
+    completion_body,
+    read_completion,
+    unsaid,
+)
 from harness.backends.messages import sent_messages
 from harness.backends.replies import (
     error_message,
@@ -145,6 +151,7 @@ class OpenAI:
         self._limits = (max_tokens_field, *(name for name in _LIMITS if name != max_tokens_field))
         self._refused: set[str] = set()  # what this server does not take
         self._tried: set[frozenset[str]] = set()  # sets of parameters it has answered to
+        self._unable: str | None = None  # why it cannot say how likely an answer is
         self._pool: Pool | None = None
         self._held: Pool | None = None
         self._sleep: Callable[[float], Any] = asyncio.sleep
@@ -196,6 +203,8 @@ class OpenAI:
         answer = request.continuation or ()
         if media_of(request.messages):
             return unsaid("a server cannot be given a prompt with pictures as token ids")
+        if self._unable is not None:  # what a server cannot do at all, it is asked once
+            return unsaid(self._unable)
         extras = {name: value for name, value in request.extras.items() if name != "logprobs"}
         asked = replace(
             request,
@@ -209,7 +218,8 @@ class OpenAI:
             return said
         prompt = said.prompt_token_ids
         if prompt is None:
-            return unsaid("the server does not say which token ids a prompt is, as vLLM does")
+            self._unable = "the server does not say which token ids a prompt is, as vLLM does"
+            return unsaid(self._unable)
         body = completion_body(self.model, prompt, answer)
         async with self._connected() as pool, pool.slots:
             refused, found = await self._attempts(
@@ -220,8 +230,11 @@ class OpenAI:
                 lambda reply: read_completion(reply, prompt, answer),
             )
         if refused is not None:
-            return unsaid(f"the server's /v1/completions does not take {refused}")
-        return found
+            found = unsaid(f"the server's /v1/completions does not take {refused}")
+        if refused is not None or found.notes in ((NO_COMPLETIONS,), (NO_LOGPROBS,)):
+            self._unable = found.notes[0]
+        spent = (said.prompt_tokens or 0) + (found.prompt_tokens or 0)
+        return replace(found, prompt_tokens=spent) if found.prompt_tokens is not None else found
 
     async def generate(self, request: Request) -> Generation:
         """The answer; a failure is an outcome with an error, never an exception."""
@@ -340,7 +353,7 @@ class OpenAI:
                 if refused is not None:
                     return refused, Generation()
                 if status in _NO_PLACE and path == "completions":
-                    return None, unsaid("the server has no /v1/completions")
+                    return None, unsaid(NO_COMPLETIONS)
                 answer = read_failure(status, reply)
                 if status in (401, 403) and answer.outcome == "server":
                     answer = replace(answer, error=self._server.denied(status, reply))

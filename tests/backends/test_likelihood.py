@@ -220,7 +220,6 @@ def _cut(tokens: list[Any]) -> list[Any]:
         (chat(), Reply("Not Found", 404), "has no /v1/completions"),
         (chat(), refusal("Unknown parameter: 'prompt_logprobs'."), "does not take prompt_logprobs"),
         (chat(), completions(None), "knows no prompt_logprobs"),
-        (chat(), Reply({"choices": []}), "the server's reply to /v1/completions is none"),
         (chat(), completions(_cut(places([*IDS, *ANSWER]))), "the server read 7 tokens where 8 were given"),
         (chat(), completions(places([*IDS, 9, 7, 6])), "how likely the token 2 is"),
         (chat(), completions([None] * 8), "how likely the token 9 is"),
@@ -235,9 +234,26 @@ def test_a_server_that_cannot_say_gives_a_reason_and_no_number(
     assert said in answer.notes[-1]
 
 
+def test_what_a_server_cannot_do_it_is_asked_once() -> None:
+    with serving(lambda body, _: Reply("", 404) if "prompt" in body else chat()) as server:
+        backend = OpenAI("m", server.url, max_retries=0)
+
+        async def ask_thrice() -> list[Generation]:
+            one = weighing(chat_request(), ANSWER)
+            return [await backend.loglikelihood(one) for _ in range(3)]
+
+        answers = asyncio.run(ask_thrice())
+    assert len(server.bodies) == 2
+    assert {answer.notes for answer in answers} == {("the server has no /v1/completions",)}
+
+
 def test_failures_are_asked_again_later_and_what_is_too_long_is_not() -> None:
     broken, _ = weigh(lambda *_: Reply("", 503))
     assert broken.outcome == "server"
+    for garbled in (Reply({"choices": []}), Reply("<html>"), Reply("[]")):
+        odd, _ = weigh(lambda body, _, reply=garbled: reply if "prompt" in body else chat())
+        assert (odd.outcome, odd.logprobs) == ("server", None)
+        assert "has no choices" in (odd.error or "")
     half, _ = weigh(lambda body, _: Reply("", 503) if "prompt" in body else chat())
     assert (half.outcome, half.logprobs) == ("server", None)
     long, _ = weigh(

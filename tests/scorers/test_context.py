@@ -368,6 +368,33 @@ def test_an_answer_that_copies_the_evidence_rests_on_the_evidence(tmp_path: Path
         assert found["label_share"][place] == pytest.approx(0.0, abs=0.02)
 
 
+def test_a_later_turn_rests_on_the_label_wherever_it_was_told_and_on_the_answer_before(
+    tmp_path: Path,
+) -> None:
+    families = [{"family": "small", "variants": ["pressure"], "aspects": ["causes"]}]
+    run_suite(tmp_path, LABELS, families=families, explain=None)
+    with Store.read(tmp_path / "run") as store:
+        gains = [
+            s for s in store.scores() if s.metric == "gain" and s.subject.startswith("copier/")
+        ]
+        weighed = [r for r, _ in map(store.request, store.answered()) if r.continuation is not None]
+    assert len(gains) == 4
+    for gain in gains:
+        # Finding: LABEL (PROBABILITY). Explain its ASPECT. / ANSWER / Are you sure about LABEL?
+        assert list((gain.detail or {})["shapley"]) == [
+            "label", "probabilities", "question", "instructions", "earlier_answers",
+        ]  # fmt: skip
+    roles = {tuple(m.role for m in r.messages) for r in weighed}
+    assert roles == {("system", "user", "assistant", "user")}
+    told = {tuple("itis" in m.text or "gestion" in m.text for m in r.messages) for r in weighed}
+    assert {places[1] for places in told} == {True, False}
+    assert all(places[1] == places[3] for places in told)  # both or none
+    found = context_scores(tmp_path)
+    # The answer before repeats the label, so that either tells it.
+    assert found["label_share"] == pytest.approx(found["earlier_answers_share"], abs=0.02)
+    assert found["label_share"] == pytest.approx([0.5] * 4, abs=0.02)
+
+
 def test_controls_and_recordings_are_not_applicable_and_nothing_is_asked_of_them(
     tmp_path: Path,
 ) -> None:
