@@ -122,8 +122,7 @@ def read_completion(body: str, prompt: Sequence[int], answer: Sequence[int]) -> 
         choice = reply["choices"][0]
         places = choice.get("prompt_logprobs", reply.get("prompt_logprobs"))
     except (ValueError, RecursionError, LookupError, TypeError, AttributeError):
-        said = shortened(body) or "it is empty"
-        error = f"the server's reply to /v1/completions has no choices: {said}"
+        error = f"the server's reply to /v1/completions has no choices: {shortened(body)}"
         return Generation(outcome="server", error=error)
     if not isinstance(places, list):
         return unsaid(NO_LOGPROBS)
@@ -133,16 +132,21 @@ def read_completion(body: str, prompt: Sequence[int], answer: Sequence[int]) -> 
         )
     logprobs = []
     for token, place in zip(answer, places[len(prompt) :], strict=True):
-        said = place.get(str(token)) if isinstance(place, dict) else None
-        number = said.get("logprob") if isinstance(said, dict) else None
+        told = place.get(str(token)) if isinstance(place, dict) else None
+        number = told.get("logprob") if isinstance(told, dict) else None
         if not isinstance(number, int | float) or math.isnan(number):
             return unsaid(f"the server does not say how likely the token {token} is")
         logprobs.append(max(float(number), LOWEST_LOGPROB))
-    usage = reply.get("usage") or {}
+    usage = reply.get("usage")
+    usage = usage if isinstance(usage, dict) else {}
     return Generation(
-        prompt_tokens=usage.get("prompt_tokens"),
-        completion_tokens=usage.get("completion_tokens"),
+        prompt_tokens=_count(usage.get("prompt_tokens")),
+        completion_tokens=_count(usage.get("completion_tokens")),
         prompt_token_ids=tuple(prompt),
         token_ids=tuple(answer),
         logprobs=tuple(logprobs),
     )
+
+
+def _count(value: object) -> int | None:
+    return value if isinstance(value, int) and not isinstance(value, bool) else None
