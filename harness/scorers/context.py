@@ -37,6 +37,7 @@ _STRAYS = 0.1
 """Nats a token by which the answer may, on average, be likelier or less likely than when it was
 drawn. Rounding in 16 bits stays under .05; another model, prompt or tokenisation is far above."""
 
+_LEFT_OUT = ("label", "evidence", "input")  # what of leaving one out is a metric of its own
 _LEAST = 0.01
 """Nats a token that all parts together must be worth: below, shares would be shares of rounding."""
 
@@ -62,6 +63,7 @@ def _metrics() -> tuple[Metric, ...]:
             about=f"Nats a token by which the stored answer is less likely without {what}.",
         )
         for part, what in PARTS.items()
+        if part in _LEFT_OUT
     ]
     return (
         Metric(
@@ -162,6 +164,7 @@ class Context:
         detail = {
             "method": games.method,
             "shapley": shapley,
+            "left_out": left_out,
             "standard_errors": errors,
             "tokens": tokens,
             "log_probability": whole,

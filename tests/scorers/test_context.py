@@ -141,9 +141,10 @@ def test_shares_are_shapley_values_by_definition(value: Any) -> None:
     for part in names:
         assert found[f"{part}_share"].value == pytest.approx(wanted[part] / total, abs=1e-9)
         whole = frozenset(names)
-        assert found[f"{part}_left_out"].value == pytest.approx(
-            (value(whole) - value(whole - {part})) / 2
-        )
+        lost = value(whole) - value(whole - {part})
+        assert (found["gain"].detail or {})["left_out"][part] == pytest.approx(lost)
+        if part in ("label", "evidence", "input"):
+            assert found[f"{part}_left_out"].value == pytest.approx(lost / 2)
     assert found["gain"].value == pytest.approx((value(frozenset(names)) - value(frozenset())) / 2)
     rest = sum(v for part, v in wanted.items() if part not in ("label", "evidence"))
     assert found["rest_share"].value == pytest.approx(rest / total, abs=1e-9)
@@ -170,6 +171,7 @@ def test_a_small_budget_is_kept_and_estimates_what_all_sets_give() -> None:
     assert (found["gain"].detail or {})["method"] == "kernel_shap"
     for part in WORDS:
         assert found[f"{part}_share"].value == pytest.approx(exact[f"{part}_share"].value, abs=1e-6)
+    for part in ("label", "evidence", "input"):
         assert found[f"{part}_left_out"].value == exact[f"{part}_left_out"].value
     with pytest.raises(HarnessError, match="budget is a whole number of at least 9"):
         Context(budget=8)
