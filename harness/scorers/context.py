@@ -90,8 +90,9 @@ class Context:
 
     Asks the model that wrote it for the log-probability of the answer's own tokens (reasoning and
     end token among them) behind the prompt with parts removed: up to `budget` prompts a cell, all
-    sets of parts where these fit (Shapley values are then exact), else by kernel SHAP. The removed
-    prompt is put through the chat template again. Nothing is drawn, and no answer changes. Of
+    sets of parts where these fit (Shapley values are then exact), else by kernel SHAP, with those
+    that leave one part out on top. A prompt without some parts is put through the chat template
+    again. Nothing is drawn, and no answer changes. Of
     several repeats of a prompt the first `repeats` are asked about, all unless given.
 
     Not applicable, with the reason in the detail of `gain`: an answer without stored token ids (a
