@@ -85,6 +85,8 @@ class Backend(Protocol):
     - `place: str`: the server that answers. Models of different places are asked at the same time,
       those of one place, and all without, one after another.
     - `extras: Mapping`: what is wanted beyond the text; part of the request.
+    - `loglikelihood(request) -> Generation`, a coroutine: the log-probabilities of a request's
+      `continuation` behind its messages. Whoever has batches is given such requests in them.
     - `batches(requests) -> list of lists` and `generate_batch(requests) -> generations`, for models
       in process: batches are made from the plan and a batch is always run whole.
     """
@@ -106,6 +108,8 @@ class BackendContext(Protocol):
     def gold_true(self, cell: Cell) -> GoldRecord | None: ...
     def gold_other(self, cell: Cell) -> GoldRecord | None: ...
     def gold_told(self, cell: Cell) -> GoldRecord | None: ...
+    def evidence(self, cell: Cell) -> str | None: ...
+    def evidence_other(self, cell: Cell) -> str | None: ...
 
 
 @runtime_checkable
@@ -126,6 +130,10 @@ class Scorer(Protocol):
     around all requests; its class, model, revision and extras are part of the version, what else of
     a judge matters (its sampling) belongs into `settings`. An answer `too_long` is final and is
     given to `score`.
+
+    With `asks_models = True` in place of a backend, its requests go to the model that answered the
+    subject, within the run's limits; each has a `continuation`. `reads` names what its subjects are
+    to carry of the store: `requests`, `attributions`, `others` (see `Subject`).
     """
 
     metrics: Sequence[Metric]

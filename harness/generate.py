@@ -150,22 +150,40 @@ async def generate(
 
 
 async def ask(
-    store: Store, backend: Any, requests: Sequence[Request], who: str, *, fresh: bool = False
+    store: Store,
+    backend: Any,
+    requests: Sequence[Request],
+    who: str,
+    *,
+    fresh: bool = False,
+    budget: Budget | None = None,
+    price: tuple[float, float] | None = None,
+    progress: Callable[[int, int], None] | None = None,
 ) -> list[Generation]:
     """The answers to requests that a scorer makes, through the same store.
 
-    `who` names the scorer where its backend cannot be reached: then `InfrastructureError`. `fresh`
-    takes nothing from other runs.
+    `who` names the scorer or model where its backend cannot be reached: then `InfrastructureError`.
+    `fresh` takes nothing from other runs. What does not fit into the `budget` is not run.
+    `progress` is told how many of the requests are answered, and how many there are.
     """
+    budget = budget or Budget()
     keyed = {request_key(request): request for request in requests}
     with store.transaction():
         store.put_requests((key, request, ()) for key, request in keyed.items())
     if not fresh:
         store.take_over(keyed)
-    if keyed.keys() - store.answered():
+    missing = len(keyed.keys() - store.answered())
+    if missing and budget.left():
+
+        def on_answer(*_: Any) -> None:
+            nonlocal missing
+            missing -= 1
+            if progress is not None:
+                progress(len(keyed) - missing, len(keyed))
+
         await _check(backend, who)
         async with _running(store, backend, who):
-            await _ask_all(store, backend, keyed, Budget(), None, lambda *_: None)
+            await _ask_all(store, backend, keyed, budget, price, on_answer)
     answers = [store.generation(request_key(request)) for request in requests]
     return [answer or Generation(outcome="not_run") for answer in answers]
 
@@ -240,7 +258,8 @@ async def tasks() -> AsyncIterator[asyncio.TaskGroup]:
 async def _one(backend: Any, request: Request) -> Generation:
     started = time.perf_counter()
     try:
-        answer = _as_generation(backend, await backend.generate(request))
+        asked = backend.generate if request.continuation is None else backend.loglikelihood
+        answer = _as_generation(backend, await asked(request))
     except (Exception, SystemExit) as error:
         # A backend of one's own may fail; its cell is then unscorable and the run goes on.
         return _failure(backend, f"failed: {type(error).__name__}: {error}")

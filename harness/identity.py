@@ -112,6 +112,8 @@ def _canonical_request(request: Request, more: Mapping[str, Any]) -> bytes:
     written = {name: _canonical_value(value) for name, value in fields.items()}
     written["schema"] = canonical(request.schema)  # mappings cannot be looked up
     written["extras"] = canonical(request.extras)
+    if request.continuation is not None:  # keys of requests without one are older than the field
+        written["continuation"] = canonical(request.continuation)
     pairs = (b'"%b":%b' % (name.encode(), written[name]) for name in sorted(written))
     return b"{%b}" % b",".join(pairs)
 

@@ -18,6 +18,7 @@ from harness.plugins import blamed
 from harness.records import Generation, HarnessError, Metric, Score, Subject
 
 _SUBJECTS = ("cell", "generation", "group")  # what runs have scores of
+_READS = ("requests", "attributions", "others")  # what subjects carry for who asks for it
 _PLACES = {"variant": 3, "arm": 4, "repeat": 6}  # of the axes in a cell's id
 _SLACK = 1e-9  # of sums of floats: a share of 1.0000000002 is 1
 
@@ -30,6 +31,13 @@ def check_scorer(name: str, scorer: Any) -> None:
             raise HarnessError(f"scorer '{name}' has no method '{method}'")
     with blamed(f"scorer '{name}' has settings that are no JSON"):
         digest(dict(getattr(scorer, "settings", {})))
+    unknown = sorted(set(getattr(scorer, "reads", ())) - set(_READS))
+    if unknown:
+        raise HarnessError(f"scorer '{name}' reads '{unknown[0]}'; there is {', '.join(_READS)}")
+    if getattr(scorer, "asks_models", False) and any(m.subject == "group" for m in scorer.metrics):
+        raise HarnessError(
+            f"scorer '{name}' asks the models of the suite, and a group has no one model"
+        )
 
 
 def _check_metrics(name: str, scorer: Any) -> None:

@@ -15,6 +15,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from harness.asking import Models
 from harness.generate import Budget, check_servers, generate, tasks
 from harness.identity import digest
 from harness.inputs import Inputs, current_samples_hash, limit, prepare, samples_hash
@@ -25,7 +26,7 @@ from harness.plugins import blamed
 from harness.records import UNSCORABLE, Attribution, Generation, HarnessError
 from harness.scoring import Run, make_scorers, score, version
 from harness.store import Store
-from harness.suite import ExplainSpec, ModelSpec, PartSpec, Suite
+from harness.suite import EVIDENCE_CONTROLS, ExplainSpec, ModelSpec, PartSpec, Suite
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -121,8 +122,9 @@ def run(
         _lay_down(store, suite, manifest, inputs, plan, samples)
         for warning in manifest.warnings:
             progress.note(warning)
-        asyncio.run(_generate_all(suite, plan, store, only_failed, fresh, progress))
-        return finish(store, progress, fresh=fresh)
+        budget = Budget(suite.max_time, suite.max_cost)
+        asyncio.run(_generate_all(suite, plan, store, budget, only_failed, fresh, progress))
+        return finish(store, progress, fresh=fresh, models=Models(plan.backends, budget))
 
 
 def explain(
@@ -220,25 +222,30 @@ def finish(
     scorers: Sequence[str] = (),
     *,
     fresh: bool = False,
+    models: Models | None = None,
 ) -> RunResult:
-    """Scores what is stored and writes the report; asks no model of the suite again.
+    """Scores what is stored and writes the report; asks no model of the suite for new answers.
 
     `scorers` names those to run, the suite's unless given; one that the suite does not name joins
-    the run's own, and the report shows the others as they stand. `fresh` keeps a scorer's own model
-    from taking over answers of other runs.
+    the run's own, and the report shows the others as they stand. `fresh` keeps what a scorer asks
+    from being taken over from other runs. `models` are those that a scorer may ask how likely their
+    answers are; without them such a scorer has what is stored.
     """
     progress = progress or Silent()
     run = Run(store)
     run.manifest = run.manifest.with_scorers(scorers)
     made = make_scorers(run.manifest.scorers, Path(run.manifest.folder))
     chosen = {spec.name: made[spec.name] for spec in map(PartSpec, scorers)} or made
-    asyncio.run(score(run, chosen, progress.advance, fresh=fresh))
+    asyncio.run(score(run, chosen, progress.advance, fresh=fresh, models=models))
     run.manifest.save(store)
     counts = Counter(answered.outcome for answered in run.answered.values())
     left = counts["not_run"] + counts["transport"] + counts["server"]
     unjudged = sum(n for name, n in store.meta()["unjudged"].items() if name in made)
     if unjudged:
-        progress.note(f"{unjudged} subjects are unscored, because a scorer's own model failed")
+        what = "a scorer's own model failed"
+        if any(getattr(made[name], "asks_models", False) for name in chosen):
+            what = "a model that a scorer asks did not answer (`harness run` with the suite asks)"
+        progress.note(f"{unjudged} subjects are unscored, because {what}")
     store.set_meta({"finished": left + unjudged == 0})
     return _result(run, made)
 
@@ -350,12 +357,20 @@ def _set_aside(folder: Path) -> None:
 
 
 async def _generate_all(
-    suite: Suite, plan: Plan, store: Store, only_failed: bool, fresh: bool, progress: Progress
+    suite: Suite,
+    plan: Plan,
+    store: Store,
+    budget: Budget,
+    only_failed: bool,
+    fresh: bool,
+    progress: Progress,
 ) -> None:
     cells = plan.cells
     if only_failed:
         failed = {
-            key for key, g in store.generations().items() if g.outcome in ("transport", "server")
+            key
+            for key, g in store.cell_generations().items()
+            if g.outcome in ("transport", "server")
         }
         cells = [planned for planned in cells if planned.key in failed]
         if not cells:
@@ -370,7 +385,6 @@ async def _generate_all(
     progress.stage("generate", len(keys), len(keys & answered))
     if keys - answered:
         await check_servers(suite, plan)
-    budget = Budget(suite.max_time, suite.max_cost)
 
     def on_answer(_: str, generation: Generation) -> None:
         progress.answer(cell_outcome(generation, None))
@@ -393,7 +407,9 @@ async def _generate_all(
 
 
 def _needs_evidence(suite: Suite) -> bool:
-    """Whether a variant of the suite shows an evidence summary."""
+    """Whether a variant of the suite, or a control, shows an evidence summary."""
+    if any(spec.control and spec.model in EVIDENCE_CONTROLS for spec in suite.models):
+        return True
     return any(
         "evidence_summary" in spec.family.variant(name).template.variables
         for spec in suite.families

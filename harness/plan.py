@@ -7,7 +7,7 @@ plan is rendered, once for all models and repeats that share it.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -31,6 +31,11 @@ from harness.records import (
 )
 from harness.suite import FamilySpec, ModelSpec, Suite
 from harness.templates import Rendered
+
+# What an evidence summary says where no unit speaks for the label, and how it goes on to what
+# speaks against it.
+_NOTHING = "nothing in particular"
+_AGAINST = " (against it: "
 
 
 @dataclass(frozen=True)
@@ -222,6 +227,23 @@ class _Context:
             return None
         return others[int(draw(self.seed, cell.sample, cell.aspect, "other") * len(others))]
 
+    def evidence(self, cell: Cell) -> str | None:
+        """What the sample's attribution says speaks for the label, where anything does."""
+        return self._for_it.get(cell.sample)
+
+    def evidence_other(self, cell: Cell) -> str | None:
+        """The same of another sample that is told otherwise, drawn by seed."""
+        own = self._for_it.get(cell.sample)
+        others = sorted(set(self._for_it.values()) - {own})
+        if own is None or not others:
+            return None
+        return others[int(draw(self.seed, cell.sample, "other evidence") * len(others))]
+
+    @cached_property
+    def _for_it(self) -> dict[str, str]:
+        said = {name: text.partition(_AGAINST)[0] for name, text in self.inputs.evidence.items()}
+        return {name: text for name, text in said.items() if text != _NOTHING}
+
 
 class _Renderer:
     """Renders each prompt once, for all models and repeats that share it."""
@@ -310,9 +332,9 @@ def _cells(
         if isinstance(rendered, str):
             left_out[rendered] += suite.repeats
             continue
-        messages: Sequence[Message] | str = _messages(rendered[0], variant, backend)
-        if isinstance(messages, str):
-            left_out[messages] += suite.repeats
+        first = _as_taken(rendered[0], variant, backend)
+        if isinstance(first, str):
+            left_out[first] += suite.repeats
             continue
         tells = renderer.told(sample, arm)
         assert isinstance(tells, Told)
@@ -321,10 +343,10 @@ def _cells(
             if answers is not None and not answers(cell):
                 left_out["it has no answer to give (no recording, or no gold)"] += 1
                 continue
-            request = _request(suite, spec, backend, tuple(messages), variant, cell)
+            request = _request(suite, spec, backend, first.messages, variant, cell)
             key = request_key(request)
             later = () if getattr(backend, "reads_cell", False) else tuple(rendered[1:])
-            planned.append(PlannedCell(cell, tells.label, key, request, rendered[0].spans, later))
+            planned.append(PlannedCell(cell, tells.label, key, request, first.spans, later))
     return planned, left_out
 
 
@@ -338,17 +360,29 @@ def _places(suite: Suite, inputs: Inputs) -> Iterator[tuple[FamilySpec, Variant,
                         yield spec, variant, arm, sample, aspect
 
 
-def _messages(rendered: Rendered, variant: Variant, backend: Any) -> Sequence[Message] | str:
-    """The messages as this backend takes them, or why it cannot."""
+def _as_taken(rendered: Rendered, variant: Variant, backend: Any) -> Rendered | str:
+    """The first turn as this backend takes it, or why it cannot."""
     shows_media = any(part.media for message in rendered.messages for part in message.parts)
     if not shows_media or backend.capabilities.images or getattr(backend, "reads_cell", False):
-        return rendered.messages
+        return rendered
     if variant.media == "required":
         return "it takes no images, and the variant shows one"
-    return [
-        replace(message, parts=tuple(part for part in message.parts if part.media is None))
-        for message in rendered.messages
-    ]
+    return _text_alone(rendered)
+
+
+def _text_alone(first: Rendered) -> Rendered:
+    """A first turn without its media; spans of what is left stand where it stands now."""
+    kept = [[i for i, part in enumerate(m.parts) if part.media is None] for m in first.messages]
+    messages = tuple(
+        replace(message, parts=tuple(message.parts[i] for i in places))
+        for message, places in zip(first.messages, kept, strict=True)
+    )
+    spans = tuple(
+        replace(span, part=kept[span.message].index(span.part))
+        for span in first.spans
+        if span.part in kept[span.message]
+    )
+    return Rendered(messages, spans)
 
 
 def _request(

@@ -30,6 +30,8 @@ Outcome = Literal[
 MODEL_OUTCOMES: tuple[Outcome, ...] = ("refusal", "truncated", "empty", "invalid_format")
 UNSCORABLE: tuple[Outcome, ...] = ("transport", "server", "too_long")
 ARMS: tuple[Arm, ...] = ("predicted", "gold", "wrong", "none")
+OTHERS = 4
+"""How many other samples' explanations stand beside one: enough to average over, soon read."""
 
 
 class HarnessError(Exception):
@@ -330,7 +332,8 @@ class Request:
 
     `extras` are what is wanted beyond the text (`{"logprobs": 5}`). `cell` and `reads` are set
     only for backends that answer from a table or from gold: the cell asked for and the hash of
-    what they read.
+    what they read. With a `continuation`, token ids of an answer, nothing is drawn: what is wanted
+    are the log-probabilities of these tokens after the messages.
     """
 
     backend: str
@@ -343,6 +346,7 @@ class Request:
     repeat: int = 1
     cell: str | None = None
     reads: str | None = None
+    continuation: tuple[int, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -351,6 +355,9 @@ class Generation:
 
     `reasoning` is kept apart and never scored. `error` is one sentence, set with the outcomes
     `transport`, `server` and `too_long`. `seconds` is left out of exports and comparisons.
+    `logprobs` are natural logarithms under the model itself, one for each of `token_ids`; where a
+    request has a `continuation` these are its tokens, and a backend that cannot say returns no
+    `logprobs` and the reason as its last note.
     """
 
     text: str = ""
@@ -427,7 +434,11 @@ class Subject:
 
     `cells` holds one cell, or a group's. `gold_true` and `gold_told` are the gold of the true
     label (or of the sample) and of the label in the prompt; `None` where there is none.
-    `attributions` and `concept_spaces` are references into the store.
+    `attributions` and `concept_spaces` are references into the store. What is expensive to look up
+    is there only for scorers whose `reads` names it: `requests` and `spans`, the last request of
+    each cell and where template variables stand in it; `attributions` with the records behind them,
+    `attributed`, those of the sample in the order they came; `others`, explanations by the same
+    model of up to `OTHERS` other samples that were told the same label, asked in the same way.
     """
 
     kind: SubjectKind
@@ -443,6 +454,10 @@ class Subject:
     generations: tuple[Generation, ...] = ()  # the last of each cell, in the order of `cells`
     attributions: tuple[str, ...] = ()
     concept_spaces: tuple[str, ...] = ()
+    requests: tuple[Request, ...] = ()
+    spans: tuple[tuple[Span, ...], ...] = ()
+    attributed: tuple[Attribution, ...] = ()
+    others: tuple[Generation, ...] = ()
 
 
 @dataclass(frozen=True)

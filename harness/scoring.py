@@ -10,26 +10,29 @@ import ast
 import importlib.util
 import inspect
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
+from harness.asking import Models, answers_to
 from harness.gold import Gold
-from harness.identity import digest, request_key, sha256
+from harness.identity import digest, draw, sha256
 from harness.manifest import Manifest
 from harness.measure import blamed_scorer, check_scorer, group_id, measure
 from harness.outcomes import cell_outcome
-from harness.plan import check_backend, with_seed
+from harness.plan import check_backend
 from harness.records import (
+    OTHERS,
     UNSCORABLE,
+    Attribution,
     Cell,
     Generation,
-    HarnessError,
     Prediction,
     Request,
     Sample,
+    Span,
     StoredScore,
     Subject,
 )
@@ -40,7 +43,7 @@ from harness.suite import PartSpec
 # the stages around scoring.
 _NOT_CODE = frozenset({"harness", "harness.records", "harness.contracts", "harness.plugins"})
 
-# Of a judge's answers: what the next scoring asks for again.
+# Of the answers to what a scorer asks: what the next scoring asks for again.
 _ASK_AGAIN = ("transport", "server", "not_run")
 
 
@@ -64,8 +67,9 @@ class Run:
         self.samples: dict[str, Sample] = {sample.id: sample for sample in store.samples()}
         self.predictions: dict[str, Prediction] = store.predictions()
         self.gold = {f.name: Gold.of(store.gold(f.name)) for f in self.manifest.families}
-        generations = store.generations()
+        generations = store.cell_generations()
         turns = store.turns()
+        self._turns = turns
         self._hashes: dict[str, str] = {}
         self.answered: dict[str, Answered] = {}
         for cell, told, first in store.cells():
@@ -91,12 +95,12 @@ class Run:
             if answered.generation is not None and answered.outcome not in (*UNSCORABLE, "not_run")
         ]
 
-    def subject(self, answered: Answered) -> Subject:
-        """The subject that one cell is."""
+    def subject(self, answered: Answered, reads: Collection[str] = ()) -> Subject:
+        """The subject that one cell is, with what of the store is to be read for it."""
         cell = answered.cell
         sample = self.samples[cell.sample]
         gold = self.gold[cell.family]
-        return Subject(
+        subject = Subject(
             kind="cell",
             id=cell.id,
             cells=(cell,),
@@ -111,12 +115,56 @@ class Run:
             schema=self.manifest.variant(cell.family, cell.variant).schema,
             generations=(answered.generation,) if answered.generation is not None else (),
         )
+        if "requests" in reads:
+            request, spans = self._asked(answered)
+            subject = replace(subject, requests=(request,), spans=(spans,))
+        if "attributions" in reads:
+            held = self._attributions.get(cell.sample, {})
+            subject = replace(subject, attributions=tuple(held), attributed=tuple(held.values()))
+        if "others" in reads:
+            subject = replace(subject, others=self._others(answered))
+        return subject
+
+    def _asked(self, answered: Answered) -> tuple[Request, tuple[Span, ...]]:
+        """A cell's last request, and where variables stand in all of its turns."""
+        keys = self._turns.get(answered.cell.id, {1: answered.key})
+        found = [self.store.request(keys[turn]) for turn in sorted(keys)]
+        return found[-1][0], tuple(span for _, spans in found for span in spans)
+
+    @cached_property
+    def _attributions(self) -> dict[str, dict[str, Attribution]]:
+        """By sample and key, in the order they came."""
+        found: dict[str, dict[str, Attribution]] = {}
+        for key, attribution in self.store.attributions().items():
+            found.setdefault(attribution.sample, {})[key] = attribution
+        return found
+
+    def _others(self, answered: Answered) -> tuple[Generation, ...]:
+        """What the same model said of other samples that were told the same: the next ones in an
+        order drawn once for all."""
+        peers = self._peers.get(_place(answered), [])
+        own = next((i for i, peer in enumerate(peers) if peer.cell == answered.cell), len(peers))
+        following = [*peers[own + 1 :], *peers[:own]][:OTHERS]
+        return tuple(one for peer in following if (one := peer.generation) is not None)
+
+    @cached_property
+    def _peers(self) -> dict[Any, list[Answered]]:
+        found: dict[Any, list[Answered]] = {}
+        for answered in self.scorable():
+            found.setdefault(_place(answered), []).append(answered)
+        drawn = {sample: draw(self.manifest.seed, sample, "other") for sample in self.samples}
+        return {
+            place: sorted(peers, key=lambda peer: drawn[peer.cell.sample])
+            for place, peers in found.items()
+        }
 
     def made_of(self, subject: Subject) -> str:
         """A hash of all that a subject's scores are made of, gold apart: answers and what was told,
-        the sample with its true label, and its prediction."""
+        the sample with its true label, its prediction, and what else was read for it."""
         cells = [(self.answered[c.id].key, self.answered[c.id].told) for c in subject.cells]
-        return digest([cells, *(self._sample_hash(c.sample) for c in subject.cells[:1])])[:12]
+        read = [list(part) for part in (subject.attributions, _texts(subject.others)) if part]
+        sample = [self._sample_hash(c.sample) for c in subject.cells[:1]]
+        return digest([cells, *sample, *read])[:12]
 
     def _sample_hash(self, sample: str) -> str:
         if sample not in self._hashes:
@@ -124,7 +172,7 @@ class Run:
             self._hashes[sample] = digest([self.samples[sample], prediction])
         return self._hashes[sample]
 
-    def group_subjects(self, axis: str) -> list[Subject]:
+    def group_subjects(self, axis: str, reads: Collection[str] = ()) -> list[Subject]:
         """Cells that differ in this field alone; variants only where they preserve meaning."""
         groups: dict[str, list[Answered]] = {}
         for answered in self.scorable():
@@ -136,7 +184,7 @@ class Run:
         found = []
         for name, members in groups.items():
             members.sort(key=lambda answered: answered.cell)
-            first = self.subject(members[0])
+            first = self.subject(members[0], set(reads) - {"requests", "others"})
             subject = replace(
                 first,
                 kind="group",
@@ -238,14 +286,31 @@ def _imports(text: str) -> Iterable[str]:
                     yield name
 
 
+def _place(answered: Answered) -> tuple[str | int | None, ...]:
+    """What two cells share that differ in their sample alone, the label told included."""
+    c = answered.cell
+    return (c.model, c.family, c.variant, c.arm, c.aspect, c.repeat, answered.told)
+
+
+def _texts(generations: Sequence[Generation]) -> list[str]:
+    return [generation.text for generation in generations]
+
+
 async def score(
-    run: Run, scorers: Mapping[str, Any], progress: Any = None, *, fresh: bool = False
+    run: Run,
+    scorers: Mapping[str, Any],
+    progress: Any = None,
+    *,
+    fresh: bool = False,
+    models: Models | None = None,
 ) -> dict[str, str]:
     """Scores everything that is not scored under the scorers' versions; returns the versions.
 
-    The store's `unjudged` counts, by scorer, the subjects left unscored because its own model did
-    not answer; scoring again asks for them again. `fresh` takes no answer from other runs.
+    The store's `unjudged` counts, by scorer, the subjects left unscored because a model that it
+    asks did not answer; scoring again asks for them again. `fresh` takes no answer from other runs.
+    `models` are the suite's; without them, scorers that ask these have only what is stored.
     """
+    models = models or Models()
     versions = {}
     for name, scorer in scorers.items():
         with blamed_scorer(name):
@@ -259,7 +324,7 @@ async def score(
         if hasattr(scorer, "prepare") and work:
             with blamed_scorer(name):
                 scorer.prepare(work, [list(subject.generations) for subject in work])
-        judged = await _judged(run, name, scorer, work, fresh)
+        judged = await answers_to(run, name, scorer, work, fresh, models, progress)
         failed = {
             place
             for place, answers in judged.items()
@@ -297,60 +362,16 @@ async def score(
 def _subjects(run: Run, scorer: Any) -> list[Subject]:
     """The subjects that a scorer's metrics speak of."""
     kinds = {metric.subject for metric in scorer.metrics}
+    reads = getattr(scorer, "reads", ())
     found: list[Subject] = []
     if "cell" in kinds:
-        found += [run.subject(answered) for answered in run.scorable()]
+        found += [run.subject(answered, reads) for answered in run.scorable()]
     if "generation" in kinds:
         by_key = {answered.key: answered for answered in reversed(run.scorable())}
         for key, answered in sorted(by_key.items()):
-            found.append(replace(run.subject(answered), kind="generation", id=key))
+            found.append(replace(run.subject(answered, reads), kind="generation", id=key))
     if "group" in kinds:
         axes = sorted({m.axis for m in scorer.metrics if m.subject == "group" and m.axis})
         for axis in axes:
-            found += run.group_subjects(axis)
+            found += run.group_subjects(axis, reads)
     return found
-
-
-async def _judged(
-    run: Run, name: str, scorer: Any, work: Sequence[Subject], fresh: bool
-) -> dict[tuple[str, str], list[Generation]]:
-    """What a scorer's own model answered to what the scorer asks about each subject.
-
-    All is asked in one go, so that it is under way together.
-    """
-    asked: dict[tuple[str, str], list[Request]] = {}
-    for subject in work:
-        with blamed_scorer(name, subject):
-            wanted = _requests(run, name, scorer, subject)
-        if wanted:
-            asked[subject.kind, subject.id] = wanted
-    if not asked:
-        return {}
-    from harness.generate import ask
-
-    requests = [request for wanted in asked.values() for request in wanted]
-    who = f"scorer '{name}'"
-    answers = iter(await ask(run.store, scorer.backend, requests, who, fresh=fresh))
-    return {place: [next(answers) for _ in wanted] for place, wanted in asked.items()}
-
-
-def _requests(run: Run, name: str, scorer: Any, subject: Subject) -> list[Request]:
-    """What a scorer asks about a subject, seeded as a model's requests are.
-
-    Raises where the scorer has no model to ask, and where it asks what is no request.
-    """
-    wanted = list(scorer.requests(subject))
-    if not wanted:
-        return []
-    backend = getattr(scorer, "backend", None)
-    if backend is None:
-        raise HarnessError(f"scorer '{name}' asks a model, but has no attribute 'backend' to ask")
-    for i, request in enumerate(wanted):
-        if not isinstance(request, Request):
-            raise HarnessError(
-                f"scorer '{name}' asks {request!r:.60} of {subject.id}, no harness.records.Request"
-            )
-        if backend.capabilities.seed and request.sampling.seed is None:
-            wanted[i] = with_seed(request, run.manifest.seed)
-        request_key(wanted[i])  # raises for what no key can be made of
-    return wanted

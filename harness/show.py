@@ -140,6 +140,8 @@ def _score_lines(store: Store, cell: Cell, key: str) -> list[str]:
             continue
         value = "not applicable" if score.value is None else f"{score.value:.3f}"
         group = f"  over {score.subject}" if score.subject_kind == "group" else ""
+        why = (score.detail or {}).get("why") if score.value is None else None
+        value += f" ({why})" if why else ""
         lines.append(f"{f'{score.scorer}.{score.metric}':<40} {value}{group}")
         for claim in (score.detail or {}).get("claims", ()):
             mark = {"supported": "+", "contradicted": "!", "unsupported": " "}[claim["verdict"]]

@@ -22,6 +22,8 @@ from harness.records import ARMS, Arm, HarnessError, Sampling
 CONTROLS = (
     "gold", "paraphrase", "other-label", "told", "negated", "empty", "echo", "mix(0.5)",
 )  # fmt: skip
+EVIDENCE_CONTROLS = ("evidence", "other-evidence")
+"""Among all controls where a suite explains its classifier: they say what it relied on."""
 DEFAULT_SCORERS = ("claims", "similarity", "label", "schema", "stability")
 CONTROL_PREFIX = "control:"
 
@@ -338,7 +340,8 @@ def _models(
     if keep:
         models = [model for model in models if model.name in keep]
     controls = value.get("controls", "all")
-    chosen = {"all": CONTROLS, "none": ()}[controls] if isinstance(controls, str) else controls
+    every = CONTROLS + EVIDENCE_CONTROLS if "explain" in value else CONTROLS
+    chosen = {"all": every, "none": ()}[controls] if isinstance(controls, str) else controls
     for name in chosen:
         models.append(ModelSpec(f"{CONTROL_PREFIX}{name}", "control", name, {}, Sampling()))
     if not models:

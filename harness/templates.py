@@ -41,7 +41,11 @@ class Template:
 
 @dataclass(frozen=True)
 class Rendered:
-    """The messages of one turn, and where the variables stand in them."""
+    """The messages of one turn, and where the variables stand in them.
+
+    What a loop or an assignment names stands for the variables it is made of. Of a value that holds
+    media each part has a span: a medium's has no characters.
+    """
 
     messages: tuple[Message, ...]
     spans: tuple[Span, ...]
@@ -105,15 +109,16 @@ def _environment(typos: float = 0.0, seed_name: str = "") -> Any:
 
         def _parse(self, source: str, name: Any, filename: Any) -> nodes.Template:
             tree = super()._parse(source, name, filename)
+            made_of = _made_of(tree)
             for output in tree.find_all(nodes.Output):
                 for i, child in enumerate(output.nodes):
                     if isinstance(child, nodes.TemplateData):
                         if typos:
                             child.data = mistype(child.data, typos, f"{seed_name}/{i}/{source}")
                     else:
-                        names = sorted({node.name for node in child.find_all(nodes.Name)})
-                        if isinstance(child, nodes.Name):
-                            names = [child.name]
+                        used = {child.name} if isinstance(child, nodes.Name) else set()
+                        used |= {node.name for node in child.find_all(nodes.Name)}
+                        names = sorted({own for one in used for own in made_of.get(one, {one})})
                         arguments = [nodes.Const(" ".join(names))]
                         output.nodes[i] = nodes.Filter(child, "_mark", arguments, [], None, None)
             return tree
@@ -131,6 +136,22 @@ def _environment(typos: float = 0.0, seed_name: str = "") -> Any:
     del environment.filters["random"]
     environment.filters["_mark"] = mark
     return environment
+
+
+def _made_of(tree: Any) -> dict[str, set[str]]:
+    """The variables behind each name that the template gives itself, in a loop or by `set`."""
+    from jinja2 import nodes
+
+    behind: dict[str, set[str]] = {"loop": set()}
+    for node in tree.find_all((nodes.For, nodes.Assign)):
+        source = node.iter if isinstance(node, nodes.For) else node.node
+        made = {source.name} if isinstance(source, nodes.Name) else set()
+        made |= {name.name for name in source.find_all(nodes.Name)}
+        made = {own for name in made for own in behind.get(name, {name})}
+        targets = [node.target] if isinstance(node.target, nodes.Name) else []
+        for target in (*targets, *node.target.find_all(nodes.Name)):
+            behind.setdefault(target.name, set()).update(made)
+    return behind
 
 
 @cache
@@ -188,6 +209,8 @@ def _message(
         nonlocal plain
         if plain.strip():
             parts.append(Part(plain))
+        else:
+            spans[:] = [span for span in spans if span.part != len(parts)]
         plain = ""
 
     position = 0
@@ -201,10 +224,13 @@ def _message(
             parts.append(Part(media=media[int(match["media"])]))
         else:
             variable, part, start = open_marks.pop()
-            if part == len(parts) and variable:
-                spans.append(Span(variable, number, part, start, len(plain)))
-            elif variable:  # the value held media: the span is the part that the medium is
-                spans.append(Span(variable, number, len(parts) - 1, 0, 0))
+            if variable:
+                for place in range(part, len(parts)):  # the value held media, and text before them
+                    end = len(parts[place].text)
+                    spans.append(Span(variable, number, place, min(start, end), end))
+                    start = 0
+                if part == len(parts) or plain:
+                    spans.append(Span(variable, number, len(parts), start, len(plain)))
     plain += text[position:]
     if "\x02" + _NONCE in plain:
         raise HarnessError("a template cuts its input with a filter; print it whole")

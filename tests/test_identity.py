@@ -22,32 +22,41 @@ PLAIN = Request(
 PICTURE = Media("ab" * 32, "image/png", data=b"x")
 
 
-def test_the_key_is_the_sha256_of_canonical_json_that_anyone_can_write() -> None:
-    by_hand = {
-        "key_version": 1,
-        "backend": "openai",
-        "model": "qwen",
-        "revision": None,
-        "messages": [
-            {"role": "system", "parts": [{"text": "Be brief."}]},
-            {"role": "user", "parts": [{"text": "Why?"}]},
-        ],
-        "sampling": {
-            "temperature": 0.7,
-            "top_p": None,
-            "top_k": None,
-            "max_tokens": 64,
-            "stop": [],
-            "seed": 5,
-        },
-        "schema": None,
-        "extras": {},
-        "cell": None,
-        "reads": None,
-        "repeat": 1,
-    }
+BY_HAND = {
+    "key_version": 1,
+    "backend": "openai",
+    "model": "qwen",
+    "revision": None,
+    "messages": [
+        {"role": "system", "parts": [{"text": "Be brief."}]},
+        {"role": "user", "parts": [{"text": "Why?"}]},
+    ],
+    "sampling": {
+        "temperature": 0.7,
+        "top_p": None,
+        "top_k": None,
+        "max_tokens": 64,
+        "stop": [],
+        "seed": 5,
+    },
+    "schema": None,
+    "extras": {},
+    "cell": None,
+    "reads": None,
+    "repeat": 1,
+}
+
+
+@pytest.mark.parametrize(
+    ("request_", "more"),
+    [(PLAIN, {}), (replace(PLAIN, continuation=(5, 0, 7)), {"continuation": [5, 0, 7]})],
+)
+def test_the_key_is_the_sha256_of_canonical_json_that_anyone_can_write(
+    request_: Request, more: dict[str, list[int]]
+) -> None:
+    by_hand = {**BY_HAND, **more}
     text = json.dumps(by_hand, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-    assert request_key(PLAIN) == hashlib.sha256(text.encode()).hexdigest()
+    assert request_key(request_) == hashlib.sha256(text.encode()).hexdigest()
 
 
 @pytest.mark.parametrize(
@@ -65,11 +74,18 @@ def test_the_key_is_the_sha256_of_canonical_json_that_anyone_can_write() -> None
         replace(PLAIN, repeat=2),
         replace(PLAIN, cell="m/s/f/v/none/a/1"),
         replace(PLAIN, reads="abc"),
+        replace(PLAIN, continuation=()),
+        replace(PLAIN, continuation=(1, 2)),
+        replace(PLAIN, continuation=(12,)),
         replace(PLAIN, messages=(Message("user", (Part("Why?"), Part(media=PICTURE))),)),
     ],
 )
 def test_whatever_determines_the_answer_changes_the_key(changed: Request) -> None:
     assert request_key(changed) != request_key(PLAIN)
+
+
+def test_the_keys_of_requests_without_a_continuation_are_those_of_earlier_releases() -> None:
+    assert request_key(PLAIN) == "9fa081766c93ee5a9c74baf92d5c47dff32aa9c7ff5f2900d19609aff9408a78"
 
 
 def test_where_the_bytes_of_a_picture_lie_does_not_change_the_key() -> None:

@@ -284,3 +284,107 @@ def test_a_fresh_run_asks_its_judge_again(tmp_path: Path) -> None:
     count = len(questions(tmp_path))
     harness.run(path, out=tmp_path / "runs" / "b", samples=1, fresh=True)
     assert len(questions(tmp_path)) == 2 * count
+
+
+PEERS = '''
+from harness.records import *
+
+class Peers:
+    """Its score's detail is what it reads of other samples."""
+
+    metrics = (Metric("peers", range=(0, None)),)
+    reads = READS
+    asks_models = ASKS
+
+    def requests(self, subject):
+        return REQUESTS
+
+    def score(self, subject, generations):
+        detail = {"others": [g.text for g in subject.others], "told": subject.told,
+                  "asked": [r.messages[-1].text for r in subject.requests],
+                  "attributions": list(subject.attributions)}
+        return [Score("peers", len(subject.others), detail)]
+'''
+
+
+def reading(
+    folder: Path,
+    reads: str = "('others',)",
+    asks: str = "False",
+    requests: str = "()",
+    **fields: Any,
+) -> Path:
+    """A suite of a parrot, scored by what reads the store."""
+    fields = {"scorers": ["./peers.py:Peers"], "controls": "none", "arms": ["predicted"], **fields}
+    code = PEERS.replace("READS", reads).replace("ASKS", asks).replace("REQUESTS", requests)
+    return write(folder, changed(**fields), **{"peers.py": code})
+
+
+def test_others_are_answers_to_other_samples_that_were_told_the_same(tmp_path: Path) -> None:
+    many = "id,note,label,predicted,p_gastritis,p_indigestion,site\n" + "".join(
+        f"n{i},Note {i}.,{label},{label},0.5,0.5,A\n"
+        for i, label in enumerate(["gastritis"] * 7 + ["indigestion"] * 2)
+    )
+    path = reading(tmp_path, arms=["none"])
+    (tmp_path / "notes.csv").write_text(many)
+    told = tmp_path / "told"
+    harness.run(path, out=tmp_path / "run")
+    found = scores(tmp_path / "run")
+    by_sample = {}
+    for one in found:
+        if "/base/" in one.subject and one.subject.endswith("/causes/1"):
+            by_sample[one.subject.split("/")[1]] = one.detail["others"]
+    assert len(by_sample) == 9
+    for sample, others in by_sample.items():
+        assert len(set(others)) == len(others) == 4
+        assert not any(f"Note {sample[1:]}." in other for other in others)
+    assert len({tuple(others) for others in by_sample.values()}) == 9
+    reading(told)
+    (told / "notes.csv").write_text(many)
+    harness.run(told / "suite.yaml", out=told / "run")
+    for one in scores(told / "run"):
+        assert one.value == (4 if one.detail["told"] == "gastritis" else 1)
+        assert all(one.detail["told"] in other for other in one.detail["others"])
+
+
+def test_a_scorer_is_given_what_it_reads_and_no_more(tmp_path: Path) -> None:
+    harness.run(reading(tmp_path, "('requests',)"), out=tmp_path / "run", samples=1)
+    for one in scores(tmp_path / "run"):
+        assert one.detail["others"] == one.detail["attributions"] == []
+        (asked,) = one.detail["asked"]
+        assert "gastritis" in asked
+        assert ("Are you sure" in asked) == ("/pressure/" in one.subject)
+
+
+def test_a_score_is_made_again_where_another_samples_answer_came_since(tmp_path: Path) -> None:
+    path = reading(tmp_path)
+    harness.run(path, out=tmp_path / "run", samples=2)
+    assert {one.value for one in scores(tmp_path / "run")} == {0}
+    harness.run(path, out=tmp_path / "run")
+    counts = {one.subject.split("/")[1]: one.value for one in scores(tmp_path / "run")}
+    assert counts == {"s1": 0, "s2": 2, "s3": 2, "s4": 2}  # as they are predicted
+
+
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        ({"reads": "('cells',)"}, "reads 'cells'; there is requests, attributions, others"),
+        ({"asks": "True", "requests": "[subject.requests[0]]", "reads": "('requests',)"}, "asks the models of the suite for new answers"),
+        ({"requests": "[Request('b', 'm', (), continuation=(1,))]"}, "has no attribute 'backend' to ask"),
+    ],
+)  # fmt: skip
+def test_a_scorer_that_reads_or_asks_what_it_may_not_is_refused(
+    tmp_path: Path, fields: dict[str, str], said: str
+) -> None:
+    with pytest.raises(HarnessError, match=said):
+        harness.run(reading(tmp_path, **fields), out=tmp_path / "run", samples=1)
+
+
+def test_a_group_has_no_one_model_to_ask(tmp_path: Path) -> None:
+    path = reading(tmp_path, asks="True")
+    code = (tmp_path / "peers.py").read_text()
+    (tmp_path / "peers.py").write_text(
+        code.replace("range=(0, None)", "subject='group', axis='repeat', range=(0, None)")
+    )
+    with pytest.raises(HarnessError, match="a group has no one model"):
+        harness.run(path, out=tmp_path / "run", samples=1)

@@ -149,6 +149,18 @@ def test_an_answer_is_kept_and_a_failure_may_be_asked_again(tmp_path: Path) -> N
         assert store.generations() == {"k": Generation("first")}
 
 
+def test_answers_to_cells_are_told_from_those_to_scorers(tmp_path: Path) -> None:
+    cell = Cell("m", "s", "f", "base", "none", "a", 1)
+    with Store.write(tmp_path) as store, store.transaction():
+        store.put_cells([(cell, None, "first")])
+        store.put_turns([(cell.id, 2, "second")])
+        answers = {key: Generation(key) for key in ("first", "second", "asked")}
+        store.put_generations(answers.items())
+        store.put_generations([("failed", Generation(outcome="server", error="gone"))])
+        assert store.cell_generations() == {key: answers[key] for key in ("first", "second")}
+        assert set(store.generations()) == {*answers, "failed"}
+
+
 def test_scores_are_append_only(tmp_path: Path) -> None:
     first = StoredScore("cell", "c", "recall", "claims", "v1", 0.5, {"claims": []})
     with Store.write(tmp_path) as store:

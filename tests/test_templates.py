@@ -109,3 +109,36 @@ def test_a_template_cannot_fill_the_memory(source: str) -> None:
     with pytest.raises(HarnessError, match="is for numbers alone|exponent is too large"):
         render(Template(source), CONTEXT)
     assert render(Template("{{ 100 * probability }} {{ '%.1f' % probability }}"), CONTEXT)
+
+
+def spans_of(source: str, **values: Any) -> list[tuple[str, int, str]]:
+    """Variable, part and characters of each span of a template's only message."""
+    turn = render(Template(source), {**CONTEXT, **values})[0]
+    parts = turn.messages[0].parts
+    return [(s.variable, s.part, parts[s.part].text[s.start : s.end]) for s in turn.spans]
+
+
+def test_what_a_loop_names_is_part_of_what_it_goes_over() -> None:
+    loop = "{% for name, p in probabilities.items() %}{{ loop.index }}. {{ name }}: {{ p }}; {% endfor %}"
+    assert spans_of(loop) == [
+        ("probabilities", 0, "gastritis"), ("probabilities", 0, "0.8333"),
+        ("probabilities", 0, "indigestion"), ("probabilities", 0, "0.1667"),
+    ]  # fmt: skip
+    assert spans_of("{% set told = label | upper %}{{ told }}") == [("label", 0, "GASTRITIS")]
+    nested = "{% set p = probabilities %}{% for n in p %}{{ n | upper }}{{ aspect }} {% endfor %}"
+    assert {name for name, _, _ in spans_of(nested)} == {"probabilities", "aspect"}
+
+
+def test_every_part_of_a_value_that_holds_pictures_has_a_span() -> None:
+    picture = Part(media=Media("ab", "image/png", data=b""))
+    found = spans_of(
+        "See: {{ input }} Why {{ label }}?", input=(Part("old"), picture, picture, Part("new"))
+    )
+    assert found == [
+        ("input", 0, "old\n"), ("input", 1, ""), ("input", 2, ""), ("input", 3, "\nnew"), ("label", 3, "gastritis"),
+    ]  # fmt: skip
+    assert spans_of("{{ input }} Why?", input=(picture,)) == [("input", 0, "")]
+    assert spans_of("{{ input }}", input=(picture, Part(" "), picture)) == [
+        ("input", 0, ""),
+        ("input", 1, ""),
+    ]

@@ -33,7 +33,7 @@ from harness.explainers.pictures.draw import draw
 from harness.explainers.pictures.gallery import Concept, Crop, Excerpt, gallery
 from harness.explainers.pictures.heat_map import Column, Entry, Row, heat_map
 from harness.records import Metric
-from harness.suite import CONTROLS
+from harness.suite import CONTROLS, EVIDENCE_CONTROLS
 
 REFERENCE = Path(__file__).parents[1] / "docs" / "reference"
 NOTICE = "<!-- Made by tools/make_reference.py; change the code, not this page. -->"
@@ -290,7 +290,10 @@ def metrics() -> Iterator[str]:
         ),
     )  # fmt: skip
     yield "## Controls"
-    yield f"`controls: all` asks {', '.join(f'`{name}`' for name in CONTROLS)}."
+    yield (
+        f"`controls: all` asks {', '.join(f'`{name}`' for name in CONTROLS)}; where the suite has "
+        f"an `explain` entry, {' and '.join(f'`{name}`' for name in EVIDENCE_CONTROLS)} too."
+    )
     yield docstring(Control)
 
 

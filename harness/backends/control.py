@@ -17,7 +17,10 @@ from harness.identity import digest, draw
 from harness.records import Capabilities, Cell, Generation, GoldRecord, HarnessError, Request
 
 _MIX = re.compile(r"mix\((0?\.[0-9]+|0|1|[01]\.0)\)")
-_KINDS = ("gold", "paraphrase", "other-label", "told", "negated", "empty", "echo")
+_KINDS = (
+    "gold", "paraphrase", "other-label", "told", "negated", "empty", "echo", "evidence",
+    "other-evidence",
+)  # fmt: skip
 
 
 class Control:
@@ -30,6 +33,8 @@ class Control:
     - `negated`: gold's hand-written contradictions
     - `empty`: nothing
     - `echo`: the prompt itself
+    - `evidence`: what the classifier relied on most, by the suite's first `explain` method
+    - `other-evidence`: those of another sample, one draw a sample
     - `mix(p)`: `gold` with probability p, else `other-label`, drawn for each variant and repeat
     """
 
@@ -71,6 +76,10 @@ class Control:
     def _text(self, cell: Cell) -> str:
         if self._context is None:
             raise HarnessError(f"control '{self._kind}' is used before it is bound to gold")
+        if self._kind in ("evidence", "other-evidence"):
+            own = self._kind == "evidence"
+            summary = self._context.evidence(cell) if own else self._context.evidence_other(cell)
+            return f"The classifier relied on {summary}." if summary else ""
         true = self._context.gold_true(cell)
         if self._kind == "gold":
             return gold_text(true) if true else ""

@@ -8,12 +8,11 @@ out once, left out from then on, and said in the notes of every generation it co
 from __future__ import annotations
 
 import asyncio
-import base64
 import hashlib
 import json
 import ssl
 import time
-from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -23,7 +22,16 @@ import aiohttp
 
 from harness import fields
 from harness.backends.answers import well_formed
+from harness.backends.chat import media_of
 from harness.backends.connection import Pool, Server, retry_after
+from harness.backends.likelihood import (
+    NO_COMPLETIONS,
+    NO_LOGPROBS,
+    completion_body,
+    read_completion,
+    unsaid,
+)
+from harness.backends.messages import sent_messages
 from harness.backends.replies import (
     error_message,
     read_failure,
@@ -32,7 +40,13 @@ from harness.backends.replies import (
     true_status,
 )
 from harness.identity import draw
-from harness.records import Capabilities, Generation, HarnessError, Message, Request
+from harness.records import (
+    Capabilities,
+    Generation,
+    HarnessError,
+    Request,
+    Sampling,
+)
 
 _FIRST_WAIT = 0.5  # seconds, doubled with every retry; as in OpenAI's own client
 _LONGEST_WAIT = 30.0
@@ -43,6 +57,7 @@ _LIMITS = ("max_completion_tokens", "max_tokens")
 # What a request, its identity or the reading of its answer already settle.
 _SETTLED = ("messages", "model", "n", "seed", "stream", *_LIMITS)
 _TRY_AGAIN = (408, 409, 429)
+_NO_PLACE = (404, 405, 501)
 
 
 class OpenAI:
@@ -136,6 +151,7 @@ class OpenAI:
         self._limits = (max_tokens_field, *(name for name in _LIMITS if name != max_tokens_field))
         self._refused: set[str] = set()  # what this server does not take
         self._tried: set[frozenset[str]] = set()  # sets of parameters it has answered to
+        self._unable: str | None = None  # why it cannot say how likely an answer is
         self._pool: Pool | None = None
         self._held: Pool | None = None
         self._sleep: Callable[[float], Any] = asyncio.sleep
@@ -176,6 +192,50 @@ class OpenAI:
             return f"the server at {server.shown} is not ready: HTTP {status} {said}".rstrip()
         return None
 
+    async def loglikelihood(self, request: Request) -> Generation:
+        """Log-probabilities of a request's continuation behind its messages.
+
+        The server itself says which token ids the messages are (`return_token_ids`), and how likely
+        those of the continuation are behind them (`/v1/completions` with `prompt_logprobs`), as
+        vLLM does. What another server cannot say, and what ids cannot carry (pictures), is returned
+        without numbers, the reason as a note.
+        """
+        answer = request.continuation or ()
+        if media_of(request.messages):
+            return unsaid("a server cannot be given a prompt with pictures as token ids")
+        if self._unable is not None:  # what a server cannot do at all, it is asked once
+            return unsaid(self._unable)
+        extras = {name: value for name, value in request.extras.items() if name != "logprobs"}
+        asked = replace(
+            request,
+            sampling=Sampling(max_tokens=1),
+            schema=None,
+            extras={**extras, "token_ids": True},
+            continuation=None,
+        )
+        said = await self.generate(asked)
+        if said.error is not None:
+            return said
+        prompt = said.prompt_token_ids
+        if prompt is None:
+            self._unable = "the server does not say which token ids a prompt is, as vLLM does"
+            return unsaid(self._unable)
+        body = completion_body(self.model, prompt, answer)
+        async with self._connected() as pool, pool.slots:
+            refused, found = await self._attempts(
+                pool.session,
+                body,
+                ("prompt", "prompt_logprobs"),
+                "completions",
+                lambda reply: read_completion(reply, prompt, answer),
+            )
+        if refused is not None:
+            found = unsaid(f"the server's /v1/completions does not take {refused}")
+        if refused is not None or found.notes in ((NO_COMPLETIONS,), (NO_LOGPROBS,)):
+            self._unable = found.notes[0]
+        spent = (said.prompt_tokens or 0) + (found.prompt_tokens or 0)
+        return replace(found, prompt_tokens=spent) if found.prompt_tokens is not None else found
+
     async def generate(self, request: Request) -> Generation:
         """The answer; a failure is an outcome with an error, never an exception."""
         wanted = self._names(request, ())
@@ -204,7 +264,9 @@ class OpenAI:
         takes_system = self.capabilities.system_role and "system" not in self._refused
         body = {
             "model": self.model,
-            "messages": self._messages(request.messages, takes_system),
+            "messages": sent_messages(
+                request.messages, self.model, takes_system, self.capabilities.images
+            ),
             **self._parameters(request, self._refused),
         }
         text = json.dumps(body, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
@@ -242,40 +304,6 @@ class OpenAI:
             names |= {"system"} - set(refused)
         return frozenset(names)
 
-    def _messages(self, messages: Sequence[Message], takes_system: bool) -> list[dict[str, Any]]:
-        sent = [{"role": m.role, "content": self._content(m)} for m in messages]
-        system = "\n\n".join(m.text for m in messages if m.role == "system")
-        if takes_system or not system:
-            return sent
-        sent = [message for message in sent if message["role"] != "system"]
-        first = next((message for message in sent if message["role"] == "user"), None)
-        if first is None:
-            return [{"role": "user", "content": system}, *sent]
-        if isinstance(first["content"], str):
-            first["content"] = f"{system}\n\n{first['content']}"
-        else:
-            first["content"] = [{"type": "text", "text": system}, *first["content"]]
-        return sent
-
-    def _content(self, message: Message) -> str | list[dict[str, Any]]:
-        """A plain string where there is only text, which some servers need."""
-        if all(part.media is None for part in message.parts):
-            return message.text
-        content: list[dict[str, Any]] = []
-        for part in message.parts:
-            if part.media is None:
-                content.append({"type": "text", "text": part.text})
-                continue
-            if not self.capabilities.images or not part.media.mime.startswith("image/"):
-                raise HarnessError(
-                    f"the model '{self.model}' is not declared to take {part.media.mime}; "
-                    "set 'images: true' where it takes images"
-                )
-            data = base64.b64encode(part.media.read()).decode("ascii")
-            url = f"data:{part.media.mime};base64,{data}"
-            content.append({"type": "image_url", "image_url": {"url": url}})
-        return content
-
     # --- asking ---------------------------------------------------------------------------
 
     async def _ask(self, session: aiohttp.ClientSession, request: Request) -> Generation:
@@ -289,7 +317,12 @@ class OpenAI:
             self._refused.update(both if refused in both else (refused,))
 
     async def _attempts(
-        self, session: aiohttp.ClientSession, body: bytes, sent: Collection[str]
+        self,
+        session: aiohttp.ClientSession,
+        body: bytes,
+        sent: Collection[str],
+        path: str = "chat/completions",
+        read: Callable[[str], Generation] = read_reply,
     ) -> tuple[str | None, Generation]:
         """What of `sent` the server refuses, or else its answer, after as many tries as allowed."""
         digest = hashlib.sha256(body).hexdigest()
@@ -298,9 +331,7 @@ class OpenAI:
             started = time.perf_counter()
             asked: float | None = None
             try:
-                status, reply, headers = await self._server.send(
-                    session, "chat/completions", body, self._timeout
-                )
+                status, reply, headers = await self._server.send(session, path, body, self._timeout)
             except (aiohttp.ClientError, OSError) as error:
                 timeouts += isinstance(error, TimeoutError)
                 said = self._server.reason(error, self._timeout)
@@ -316,11 +347,13 @@ class OpenAI:
             else:
                 status = true_status(status, reply)
                 if status < 300:
-                    answer = replace(read_reply(reply), seconds=time.perf_counter() - started)
+                    answer = replace(read(reply), seconds=time.perf_counter() - started)
                     return None, self._without_secrets(answer) if answer.error else answer
                 refused = refused_parameter(status, reply, sent)
                 if refused is not None:
                     return refused, Generation()
+                if status in _NO_PLACE and path == "completions":
+                    return None, unsaid(NO_COMPLETIONS)
                 answer = read_failure(status, reply)
                 if status in (401, 403) and answer.outcome == "server":
                     answer = replace(answer, error=self._server.denied(status, reply))

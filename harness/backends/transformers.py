@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 _WHERE = "backend 'transformers'"
 _DTYPES = ("float32", "bfloat16", "float16")
 _EXTRAS = ("logprobs",)
+_NO_NUMBERS = "the model's scores are no numbers; a dtype of float32 may help"
 
 
 @dataclass(frozen=True)
@@ -126,20 +127,24 @@ class Transformers:
         """The answer; a failure is an outcome with an error, never an exception."""
         return (await asyncio.to_thread(self.generate_batch, [request]))[0]
 
+    async def loglikelihood(self, request: Request) -> Generation:
+        """Log-probabilities of a request's continuation behind its messages."""
+        return await self.generate(request)
+
     def batches(self, requests: Sequence[Request]) -> list[list[Request]]:
-        """The requests in batches of like length, images apart from text, in an order that
-        follows from the requests alone."""
+        """The requests in batches of like length, images apart from text and questions how likely
+        an answer is apart from all others, in an order that follows from the requests alone."""
         measured = []
         for index, request in enumerate(requests):
-            length = len(self._prompt(request).token_ids) + request.sampling.max_tokens
-            measured.append((bool(media_of(request.messages)), length, index))
+            length = len(self._prompt(request).token_ids) + _room(request)
+            measured.append((_kind(request), length, index))
         batches: list[list[Request]] = []
-        open_kind: bool | None = None
-        for pictured, length, index in sorted(measured):
+        open_kind: tuple[bool, bool] | None = None
+        for kind, length, index in sorted(measured):
             full = bool(batches) and length * (len(batches[-1]) + 1) > self._batch_tokens
-            if pictured is not open_kind or full:
+            if kind != open_kind or full:
                 batches.append([])
-                open_kind = pictured
+                open_kind = kind
             batches[-1].append(requests[index])
         return batches
 
@@ -148,14 +153,11 @@ class Transformers:
         back as outcomes and do not hinder the others."""
         prompts = [self._prompt(request) for request in requests]
         answers = [prompt.refusal for prompt in prompts]
-        for pictured in (False, True):
-            rows = [
-                i
-                for i, request in enumerate(requests)
-                if answers[i] is None and bool(media_of(request.messages)) is pictured
-            ]
+        for kind in sorted({_kind(request) for request in requests}):
+            rows = [i for i, r in enumerate(requests) if answers[i] is None and _kind(r) == kind]
             if rows:
-                made = self._run([requests[i] for i in rows], [prompts[i].token_ids for i in rows])
+                run = self._weigh if kind[0] else self._run
+                made = run([requests[i] for i in rows], [prompts[i].token_ids for i in rows])
                 for i, answer in zip(rows, made, strict=True):
                     answers[i] = answer
         return [answer for answer in answers if answer is not None]
@@ -163,8 +165,13 @@ class Transformers:
     # --- prompts --------------------------------------------------------------------------
 
     def _prompt(self, request: Request) -> _Prompt:
-        """Token ids of a request; each distinct prompt is made once."""
-        key = digest([request.messages, request.sampling.max_tokens])
+        """Token ids of a request; each distinct prompt that is to be answered is made once.
+
+        Those of questions how likely an answer is are not kept: there are dozens for each answer.
+        """
+        if request.continuation is not None:
+            return self._make_prompt(request)
+        key = digest([request.messages, _room(request)])
         if key not in self._prompts:
             self._prompts[key] = self._make_prompt(request)
         return self._prompts[key]
@@ -179,7 +186,7 @@ class Transformers:
         except Exception as error:  # a template or processor may refuse in any way it likes
             return _refused("server", f"the prompt cannot be made: {said(error)}")
         token_ids = tuple(int(token) for token in inputs["input_ids"][0])
-        limit, room = self._checkpoint.positions, request.sampling.max_tokens
+        limit, room = self._checkpoint.positions, _room(request)
         if limit is not None and len(token_ids) + room > limit:
             return _refused(
                 "too_long",
@@ -219,17 +226,49 @@ class Transformers:
                     stopping_criteria=[stopping],
                 )
             except Exception as error:  # no memory, an id without an embedding, a fault of its own
-                hint = "; lower batch_tokens" if "out of memory" in str(error) else ""
-                failed = Generation(
-                    outcome="server", error=f"the model failed: {said(error)}{hint}"
-                )
-                return [failed] * len(requests)
+                return [_failed(error)] * len(requests)
         drawn = out[:, start:].tolist()
         return [
             self._answer(
                 request, prompts[i], drawn[i][: stopping.lengths[i]], drawing.logprobs[i], rows[i]
             )
             for i, request in enumerate(requests)
+        ]
+
+    def _weigh(
+        self, requests: Sequence[Request], prompts: Sequence[Sequence[int]]
+    ) -> list[Generation]:
+        """How likely the continuations of some requests are, all with pictures or all without."""
+        import torch
+
+        from harness.backends.likelihood import of_pictured, of_texts
+
+        model = self._network()
+        wanted = [request.continuation or () for request in requests]
+        with self._lock, self._limited_threads(), torch.inference_mode():
+            try:
+                if media_of(requests[0].messages):
+                    logprobs = [
+                        of_pictured(
+                            model, self._chat.encode([one.messages]).to(self._device), answer
+                        )
+                        for one, answer in zip(requests, wanted, strict=True)
+                    ]
+                else:
+                    logprobs = of_texts(model, prompts, wanted, self._device)
+            except Exception as error:
+                return [_failed(error)] * len(requests)
+        return [
+            Generation(outcome="server", error=_NO_NUMBERS)
+            if any(math.isnan(number) for number in numbers)
+            else Generation(
+                prompt_tokens=len(prompt),
+                completion_tokens=0,
+                prompt_token_ids=tuple(prompt),
+                token_ids=answer,
+                logprobs=numbers,
+            )
+            for prompt, answer, numbers in zip(prompts, wanted, logprobs, strict=True)
         ]
 
     def _answer(
@@ -243,8 +282,7 @@ class Transformers:
         from harness.backends.decoding import cut
 
         if any(math.isnan(logprob) for logprob in logprobs[: len(tokens)]):
-            strange = "the model's scores are no numbers; a dtype of float32 may help"
-            return Generation(outcome="server", error=strange)
+            return Generation(outcome="server", error=_NO_NUMBERS)
         whole = bool(tokens) and tokens[-1] in self._defaults.ends
         text = self._chat.decode(tokens[:-1] if whole else tokens)
         before = cut(text, row.stop)
@@ -316,3 +354,19 @@ def _own_device() -> str:
 
 def _refused(outcome: Outcome, error: str) -> _Prompt:
     return _Prompt(refusal=Generation(outcome=outcome, error=error))
+
+
+def _failed(error: Exception) -> Generation:
+    hint = "; lower batch_tokens" if "out of memory" in str(error) else ""
+    return Generation(outcome="server", error=f"the model failed: {said(error)}{hint}")
+
+
+def _kind(request: Request) -> tuple[bool, bool]:
+    """Whether it asks how likely an answer is, and whether it shows pictures."""
+    return request.continuation is not None, bool(media_of(request.messages))
+
+
+def _room(request: Request) -> int:
+    """How many tokens may follow the prompt."""
+    given = request.continuation
+    return request.sampling.max_tokens if given is None else len(given)

@@ -163,9 +163,7 @@ class VLLM(OpenAI):
         process = self._process
         if process is None:
             return Generation(outcome="transport", error="the vLLM server was not started")
-        answer = await super().generate(request)
-        if answer.outcome in ("transport", "server") and await self._died(process):
-            return replace(answer, outcome="transport", error=self._death(process))
+        answer = await self._alive(process, await super().generate(request))
         prompt, count = answer.prompt_tokens, answer.completion_tokens
         limit = request.sampling.max_tokens
         if answer.outcome != "truncated" or prompt is None or count is None or count >= limit:
@@ -177,6 +175,18 @@ class VLLM(OpenAI):
             f"{limit}; lower max_tokens or shorten it"
         )
         return replace(answer, outcome="too_long", error=said, notes=())
+
+    async def loglikelihood(self, request: Request) -> Generation:
+        """Log-probabilities of a request's continuation, as for `openai`."""
+        process = self._process
+        answer = await super().loglikelihood(request)
+        return answer if process is None else await self._alive(process, answer)
+
+    async def _alive(self, process: ServerProcess, answer: Generation) -> Generation:
+        """The answer, or that the server died, where it did."""
+        if answer.outcome in ("transport", "server") and await self._died(process):
+            return replace(answer, outcome="transport", error=self._death(process))
+        return answer
 
     # --- the process ----------------------------------------------------------------------
 

@@ -21,7 +21,8 @@ def main(options: argparse.Namespace) -> int:
         if not registered(options.kind):
             print(f"there are no {options.kind} yet")
         return 0
-    from harness.suite import CONTROLS, builtin_suites
+    from harness.suite import CONTROLS, EVIDENCE_CONTROLS, builtin_suites
 
-    print("\n".join(builtin_suites() if options.kind == "suites" else CONTROLS))
+    controls = CONTROLS + EVIDENCE_CONTROLS
+    print("\n".join(builtin_suites() if options.kind == "suites" else controls))
     return 0

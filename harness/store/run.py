@@ -168,9 +168,18 @@ class Store(Database):
 
     def generations(self) -> dict[str, Generation]:
         """Every answer, and the last failure of what is not answered, by request key."""
+        return self._generations("")
+
+    def cell_generations(self) -> dict[str, Generation]:
+        """The same of the cells' turns alone: scorers may have asked far more than cells did."""
+        return self._generations(
+            "WHERE request IN (SELECT request FROM turns UNION SELECT request FROM cells)"
+        )
+
+    def _generations(self, which: str) -> dict[str, Generation]:
         found: dict[str, Generation] = {}
         for table in ("failures", "generations"):
-            for key, text in self._db.execute(f"SELECT request, record FROM {table}"):
+            for key, text in self._db.execute(f"SELECT request, record FROM {table} {which}"):
                 found[key] = serial.loads(Generation, text)
         return found
 

@@ -17,16 +17,20 @@ import sys
 import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from small_suite import changed, write
 
+import harness
 from harness.backends.transformers import Transformers
 from harness.backends.vllm import VLLM
 from harness.records import Generation, Message, Request, Sampling
+from harness.scorers.context import Context
+from harness.scoring import Run as Scored
+from harness.store import Store
 
 pytestmark = pytest.mark.system
 
@@ -235,6 +239,36 @@ def test_a_seed_makes_a_text_and_other_seeds_make_others(served: Served) -> None
     assert len(set(first)) == 4
 
 
+def test_a_drawn_answer_is_as_likely_as_when_it_was_drawn_and_as_transformers_finds_it(
+    served: Served, model: str
+) -> None:
+    ours = Transformers(model, device="cpu")
+    extras = {"logprobs": 0, "token_ids": True}
+    asked = [request(p, extras, temperature=1.0, seed=7) for p in PROMPTS]
+    drawn = served.ask(asked)
+    weighed = [
+        replace(r, continuation=a.token_ids, sampling=Sampling(max_tokens=1))
+        for r, a in zip(asked, drawn, strict=True)
+    ]
+    # Behind another prompt, as when a part of it is removed.
+    moved = [replace(r, messages=asked[0].messages) for r in weighed]
+
+    async def all_at_once() -> list[Generation]:
+        both = (*weighed, *moved)
+        return list(await asyncio.gather(*(served.backend.loglikelihood(r) for r in both)))
+
+    found = served.loop.run(all_at_once())
+    for answer, before in zip(found, drawn, strict=False):
+        assert answer.prompt_token_ids == before.prompt_token_ids
+        assert answer.logprobs == pytest.approx(before.logprobs, abs=5e-5)
+    for answer, wanted in zip(found, ours.generate_batch([*weighed, *moved]), strict=True):
+        assert answer.outcome == "ok"
+        assert answer.notes == ()
+        assert answer.prompt_token_ids == wanted.prompt_token_ids
+        assert answer.token_ids == wanted.token_ids
+        assert answer.logprobs == pytest.approx(wanted.logprobs, abs=1e-3)
+
+
 def test_a_schema_makes_json_of_a_model_that_knows_none(served: Served) -> None:
     schema = {
         "type": "object",
@@ -263,3 +297,36 @@ def test_what_does_not_fit_into_512_positions_is_too_long(
     assert answer.outcome == "too_long", answer
     (wanted,) = Transformers(model, device="cpu").generate_batch([asked])
     assert wanted.outcome == "too_long"
+
+
+def test_a_suite_asks_what_its_explanations_rest_on_and_transformers_finds_the_same(
+    environment: Path, model: str, tmp_path: Path
+) -> None:
+    spec = {
+        "name": "stories", "backend": "vllm", "model": model, "environment": str(environment), "server": SERVER,
+        "env": ENV, "extras": {"logprobs": 0, "token_ids": True}, "sampling": {"max_tokens": 30, "temperature": 1.0},
+    }  # fmt: skip
+    families = [{"family": "small", "variants": ["base", "reworded"], "aspects": ["causes"]}]
+    scorers = ["harness.scorers.context:Context"]
+    suite = changed(
+        models=[spec],
+        families=families,
+        arms=["predicted"],
+        repeats=1,
+        controls="none",
+        scorers=scorers,
+    )
+    harness.run(write(tmp_path, suite), out=tmp_path / "run")
+    ours, scorer = Transformers(model, device="cpu"), Context()
+    with Store.read(tmp_path / "run") as store:
+        held = Scored(store)
+        stored = {(s.subject, s.metric): s for s in store.scores()}
+        for answered in held.scorable():
+            subject = held.subject(answered, scorer.reads)
+            answers = ours.generate_batch(scorer.requests(subject))
+            for wanted in scorer.score(subject, [*subject.generations, *answers]):
+                found = stored[answered.cell.id, wanted.metric]
+                assert found.value == pytest.approx(wanted.value, abs=0.01), wanted.metric
+    gains = [s for (_, metric), s in stored.items() if metric == "gain"]
+    assert len(gains) == 8
+    assert all(s.value is not None and (s.detail or {})["deviation"] < 5e-5 for s in gains)
