@@ -16,7 +16,7 @@ from harness.explainers.metrics.evaluation import Evaluation
 from harness.explainers.summary import summary
 from harness.identity import attribution_key, digest
 from harness.inputs import Inputs
-from harness.records import HarnessError, Sample, StoredScore
+from harness.records import Attribution, HarnessError, Sample, StoredScore
 from harness.scoring import code_hash
 from harness.suite import ExplainSpec, PartSpec, Suite
 
@@ -91,13 +91,19 @@ def stored_scores(evaluation: Evaluation) -> Iterator[StoredScore]:
 
 
 def with_evidence(inputs: Inputs, explanation: Explanation, spec: ExplainSpec) -> Inputs:
-    """The inputs with their attributions, and a summary of each sample's by the first method."""
+    """The inputs with their attributions, and a summary of each sample's by the first method: of
+    what speaks for the predicted label, where that is one of several targets."""
     first = spec.methods[0].name
-    chosen: dict[str, str] = {}
+    chosen: dict[str, Attribution] = {}
     for attribution in explanation:
-        if attribution.method == first and attribution.sample not in chosen:
-            chosen[attribution.sample] = summary(attribution, spec.top)
-    return replace(inputs, attributions=explanation.attributions, evidence=chosen)
+        if attribution.method != first:
+            continue
+        predicted = inputs.predictions.get(attribution.sample)
+        if predicted is not None and attribution.target == predicted.label:
+            chosen[attribution.sample] = attribution
+        chosen.setdefault(attribution.sample, attribution)
+    evidence = {sample: summary(one, spec.top) for sample, one in chosen.items()}
+    return replace(inputs, attributions=explanation.attributions, evidence=evidence)
 
 
 def _asked(suite: Suite, spec: ExplainSpec) -> tuple[Any, dict[str, Any] | None, dict[str, Any]]:

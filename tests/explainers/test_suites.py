@@ -76,6 +76,17 @@ def test_a_prompt_shows_the_units_that_weigh_most_and_no_label(
     assert said["s4"].endswith("nothing in particular.")
 
 
+def test_with_several_targets_a_prompt_shows_what_speaks_for_the_predicted_label(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    suite(tmp_path)
+    alone = prompts(tmp_path, "evidence")
+    several = {"methods": ["exact_shapley"], "unit": "word", "target": "all"}
+    suite(tmp_path, explain=several)
+    assert prompts(tmp_path, "evidence") == alone
+
+
 def test_attributions_are_stored_and_not_computed_again(tmp_path: Path) -> None:
     path = suite(tmp_path)
     result = run(load(str(path)), out=tmp_path / "run")
