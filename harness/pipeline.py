@@ -167,7 +167,8 @@ def evaluate(
     The attributions and their scores are kept in the run's folder, beside whatever it holds. Raises
     `HarnessError` as `harness.evaluate` does.
     """
-    from harness.explainers.suites import evaluated, stored_scores
+    from harness.explainers.metrics.stored import marks, stored_scores
+    from harness.explainers.suites import evaluated
 
     progress = progress or Silent()
     folder = Path(out) if out is not None else suite.run_folder
@@ -178,7 +179,9 @@ def evaluate(
         _refuse_other(store, suite)
         with store.transaction():
             store.put_attributions(found.explanation)
-            store.put_scores(stored_scores(found))
+            scores = stored_scores(found)
+            store.put_scores(scores)
+            store.set_meta({"evaluated": marks(scores)})
     return found, folder
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from harness.records import (
     MODEL_OUTCOMES,
@@ -22,6 +22,9 @@ from harness.records import (
     Prediction,
     Sample,
 )
+
+if TYPE_CHECKING:
+    from harness.explainers.metrics.evaluation import Evaluation
 
 Validity = Literal["valid", "not shown", "invalid", "baseline", "no controls"]
 Tone = Literal["good", "bad", "unsure", "plain"]
@@ -351,4 +354,5 @@ class Results:
     gold: GoldStatus
     views: tuple[SampleView, ...]
     explainers: tuple[ExplainerSummary, ...] = ()
+    evaluation: Evaluation | None = None  # what the explainers are worth, where it was measured
     manifest: Mapping[str, Any] = field(default_factory=dict)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
+from harness.explainers.metrics.evaluation import Evaluation
+from harness.explainers.metrics.stored import evaluation_of
 from harness.records import Attribution
 from harness.results import ExplainerSummary
 from harness.store import Store
@@ -18,6 +20,15 @@ def explainers(store: Store) -> tuple[ExplainerSummary, ...]:
     for _, a in store.attribution_records():
         groups.setdefault((a.method, a.unit, a.output, a.removal), []).append(a)
     return tuple(_summary(found) for found in groups.values())
+
+
+def evaluation(store: Store, seed: int) -> Evaluation | None:
+    """What the methods are worth, where it was measured."""
+    marked = store.meta().get("evaluated")
+    if marked is None:
+        return None
+    attributions = store.attribution_records()
+    return evaluation_of(store.scores(), marked, attributions, store.samples(), seed)
 
 
 def _summary(found: Sequence[Attribution]) -> ExplainerSummary:

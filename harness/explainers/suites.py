@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -14,10 +14,8 @@ from harness.explainers.metrics.candidates import candidates
 from harness.explainers.metrics.evaluate import evaluate
 from harness.explainers.metrics.evaluation import Evaluation
 from harness.explainers.summary import summary
-from harness.identity import attribution_key, digest
 from harness.inputs import Inputs
-from harness.records import Attribution, HarnessError, Sample, StoredScore
-from harness.scoring import code_hash
+from harness.records import Attribution, HarnessError, Sample
 from harness.suite import ExplainSpec, PartSpec, Suite
 
 
@@ -61,33 +59,6 @@ def evaluated(
         explanation=_renamed_all(found.explanation, suite.label_map),
         measurements=tuple(_renamed(one, suite.label_map) for one in found.measurements),
     )
-
-
-def stored_scores(evaluation: Evaluation) -> Iterator[StoredScore]:
-    """The measurements of methods as scores of their attributions; those of references, which are
-    no attributions of the run, are left out."""
-    keys = {(a.sample, a.method, a.target): attribution_key(a) for a in evaluation.explanation}
-    versions = {
-        name: digest(
-            {
-                "code": code_hash(type(metric).__module__),
-                "settings": dict(metric.settings),
-                "seed": evaluation.seed,
-            }
-        )[:16]
-        for name, metric in evaluation.metrics.items()
-    }
-    for one in evaluation.measurements:
-        if not one.reference:
-            yield StoredScore(
-                "attribution",
-                keys[one.sample, one.method, one.target],
-                one.metric,
-                "attribution_metrics",
-                versions[one.metric],
-                one.value,
-                {**one.detail, **({"why": one.why} if one.why else {})},
-            )
 
 
 def with_evidence(inputs: Inputs, explanation: Explanation, spec: ExplainSpec) -> Inputs:

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from markupsafe import Markup
 
+from harness.drawing.figure import Figure
 from harness.drawing.words import short
+from harness.explainers.metrics.evaluation import Evaluation
+from harness.explainers.metrics.figures import mean_curves, methods_by_metrics
 from harness.explainers.pictures.draw import draw
 from harness.records import Attribution, Part, Sample
 
 WIDTH = 330.0  # pixels: what a telephone's page leaves
 LONGEST = 400_000  # characters of one picture: a text of thousands of words is no picture
 MOST = 6  # a sample
+FAMILIES = ("faithfulness", "robustness", "localisation", "randomisation", "axiom")
 
 
 @dataclass(frozen=True)
@@ -35,6 +40,28 @@ def drawn(
     """
     stored = _stored(sample, blobs)
     return tuple(_drawn(attribution, stored) for attribution in attributions[:MOST])
+
+
+def worth(evaluation: Evaluation | None) -> tuple[Drawn, ...]:
+    """What methods of attribution are worth: by metrics, and their curves."""
+    if evaluation is None:
+        return ()
+    kinds = {metric.family for metric in evaluation.metrics.values()}
+    families = [one for one in FAMILIES if one in kinds]
+    found = [
+        _figure(f"What methods are worth: {name}", partial(methods_by_metrics, evaluation, [name]))
+        for name in families
+    ]
+    if {"deletion", "insertion"} & set(evaluation.metrics):
+        found.append(_figure("Deletion and insertion", partial(mean_curves, evaluation, WIDTH)))
+    return tuple(found)
+
+
+def _figure(title: str, make: Callable[[], Figure]) -> Drawn:
+    try:
+        return Drawn(title, make().page)
+    except Exception as error:  # as for attributions: the report goes on without it
+        return Drawn(title, note=f"It cannot be drawn: {short(str(error), 200)}")
 
 
 def _drawn(attribution: Attribution, sample: Sample) -> Drawn:

@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 from small_suite import changed, write
 
+from harness.analysis.explainers import evaluation
 from harness.cli import main
-from harness.pipeline import explain, plan_only, run
+from harness.pipeline import evaluate, explain, finish, plan_only, run
 from harness.records import HarnessError
 from harness.store import Store
 from harness.suite import explain_spec, load
@@ -165,6 +166,33 @@ def test_the_report_of_a_run_shows_its_methods_and_pictures(tmp_path: Path) -> N
         (["--budget", "2"], "it needs"),
     ],
 )
+def test_the_report_shows_what_methods_were_found_to_be_worth(tmp_path: Path) -> None:
+    path = suite(tmp_path)
+    loaded = load(str(path))
+    out = tmp_path / "run"
+    run(loaded, out=out)
+    before = (out / "report.html").read_text()
+    assert "Which method to trust" not in before
+    spec = explain_spec(loaded, ["leave_one_out", "exact_shapley"], ["word"])
+    found, _ = evaluate(loaded, spec, ["deletion", "insertion", "tau_loo"], out=out)
+    with Store.write(out) as store:
+        page = finish(store).report.read_text()
+    assert "Which method to trust" in page
+    assert "not shown to be better than a" in page
+    with Store.read(out) as store:
+        again = evaluation(store, loaded.seed)
+    assert again is not None
+    assert {(r.method, r.metric): r.mean for r in again.rows} == {
+        (r.method, r.metric): r.mean for r in found.rows
+    }
+    # another evaluation of the same run takes the place of the first
+    evaluate(loaded, spec, ["entropy"], out=out)
+    with Store.read(out) as store:
+        last = evaluation(store, loaded.seed)
+    assert last is not None
+    assert set(last.metrics) == {"entropy"}
+
+
 def test_mistakes_at_the_shell_are_one_sentence_and_exit_code_2(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], message: str
 ) -> None:

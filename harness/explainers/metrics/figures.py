@@ -44,7 +44,7 @@ def methods_by_metrics(evaluation: Evaluation, families: Sequence[str] = ()) -> 
     return heat_map(rows, columns)
 
 
-def mean_curves(evaluation: Evaluation) -> Figure:
+def mean_curves(evaluation: Evaluation, width: float = 640.0) -> Figure:
     """Deletion and insertion of each method, averaged over samples, with 95 % bands by cluster.
 
     Outputs are stated as shares of the way from the empty input to the whole one. Raises
@@ -54,7 +54,7 @@ def mean_curves(evaluation: Evaluation) -> Figure:
     if not any(found.values()):
         raise HarnessError("curves need the metric deletion or insertion, and neither was measured")
     return deletion_and_insertion(
-        found["deletion"], found["insertion"], "output (0 empty, 1 whole input)"
+        found["deletion"], found["insertion"], "output (0 empty, 1 whole input)", width
     )
 
 
