@@ -49,7 +49,7 @@ def worth(evaluation: Evaluation | None) -> tuple[Drawn, ...]:
     kinds = {metric.family for metric in evaluation.metrics.values()}
     families = [one for one in FAMILIES if one in kinds]
     found = [
-        _figure(f"What methods are worth: {name}", partial(methods_by_metrics, evaluation, [name]))
+        _figure(f"Methods by metrics: {name}", partial(methods_by_metrics, evaluation, [name]))
         for name in families
     ]
     if {"deletion", "insertion"} & set(evaluation.metrics):

@@ -36,12 +36,17 @@ def methods_by_metrics(evaluation: Evaluation, families: Sequence[str] = ()) -> 
     entries: dict[str, dict[str, Entry]] = {}
     for row in evaluation.rows:
         if row.metric in names:
-            entries.setdefault(row.method, {})[row.metric] = Entry(
-                row.mean.value, row.mean.low, row.mean.high, row.shown
-            )
+            mean = (_said(row.mean.value), _said(row.mean.low), _said(row.mean.high))
+            entries.setdefault(row.method, {})[row.metric] = Entry(*mean, row.shown)
     references = set(evaluation.references)
     rows = [Row(name, mine, name in references) for name, mine in entries.items()]
-    return heat_map(rows, columns)
+    of = f": {', '.join(families)}" if families else ""
+    return heat_map(rows, columns, f"Methods by metrics{of}")
+
+
+def _said(value: float | None) -> float | None:
+    """A number without what an arithmetic leaves where it should be zero."""
+    return None if value is None else round(value, 9) + 0.0
 
 
 def mean_curves(evaluation: Evaluation, width: float = 640.0) -> Figure:
