@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from harness.explainers.explanation import Explanation
@@ -97,7 +98,7 @@ class Evaluation:
         found = pd.DataFrame(rows, columns=pd.Index(names))
         return found.astype({"value": "float64"})
 
-    @property
+    @cached_property
     def rows(self) -> tuple[MetricRow, ...]:
         """Each method's mean of each metric, with a 95 % interval by cluster."""
         by: dict[tuple[str, str], list[Measurement]] = {}

@@ -22,14 +22,18 @@ def evaluation_text(evaluation: Evaluation, by: Sequence[str] = ()) -> str:
     what = f"by {', '.join(by)}" if by else "by the metrics of faithfulness"
     lines = [f"methods from best to worst on {_count(samples, 'sample')}, {what}"]
     lines += [f"  {line}" for line in _ranking(table)]
+    nothing = _not_applicable(evaluation)
     for family, metrics in _families(evaluation):
         whole = [name for name in metrics if "[" not in name]
         named = [name for name in metrics if name.startswith(_BY_EVIDENCE)]
-        metrics = [*whole, *named]
-        for start in range(0, len(metrics), _COLUMNS):
-            some = metrics[start : start + _COLUMNS]
+        known = [name for name in (*whole, *named) if name not in nothing]
+        for start in range(0, len(known), _COLUMNS):
+            some = known[start : start + _COLUMNS]
             lines += ["", *_table(evaluation, family, some, _order(table, evaluation))]
     lines += ["", *_agreement(evaluation)]
+    for why in dict.fromkeys(nothing.values()):
+        names = ", ".join(name for name, reason in nothing.items() if reason == why)
+        lines.append(f"not applicable: {names} ({why})")
     if any(row.shown is False and not row.reference for row in evaluation.rows):
         lines += [
             "",
@@ -58,6 +62,16 @@ def _order(table: RankTable, evaluation: Evaluation) -> list[str]:
     return [*(methods or evaluation.methods), *evaluation.references]
 
 
+def _not_applicable(evaluation: Evaluation) -> dict[str, str]:
+    """Metrics that apply to no method on any sample, and why."""
+    found: dict[str, str] = {}
+    for name in evaluation.metrics:
+        rows = [r for r in evaluation.rows if r.metric == name and not r.reference]
+        if all(row.mean.value is None for row in rows):
+            found[name] = next((row.why for row in rows if row.why), "not measured")
+    return found
+
+
 def _families(evaluation: Evaluation) -> Iterator[tuple[str, list[str]]]:
     families = dict.fromkeys(metric.family for metric in evaluation.metrics.values())
     for family in families:
@@ -78,11 +92,10 @@ def _table(
     for method, row in zip(order, cells, strict=True):
         yield _line(method, row, first, widths)
     for name in metrics:
-        whys = dict.fromkeys(
-            row.why for (_, metric), row in rows.items() if metric == name and row.why
-        )
-        for why in whys:
-            yield f"  {name}: {why}"
+        for method in order:
+            row = rows.get((method, name))
+            if row is not None and row.why and not row.reference:
+                yield f"  {name} of {method}: {row.why}"
 
 
 def _line(name: str, cells: Sequence[str], first: int, widths: Sequence[int]) -> str:

@@ -67,7 +67,7 @@ def test_the_text_ranks_methods_and_marks_what_is_not_better_than_random(
     lines = text.splitlines()
     assert lines[0] == "methods from best to worst on 6 samples, by the metrics of faithfulness"
     assert "exact_shapley" in lines[1]
-    assert "pointing_game: the sample has no such evidence" in text
+    assert "not applicable: pointing_game (the sample has no such evidence)" in text
     assert "agreement of methods" in text
 
 
