@@ -93,9 +93,9 @@ def _table(
         yield _line(method, row, first, widths)
     for name in metrics:
         for method in order:
-            row = rows.get((method, name))
-            if row is not None and row.why and not row.reference:
-                yield f"  {name} of {method}: {row.why}"
+            said = rows.get((method, name))
+            if said is not None and said.why and not said.reference:
+                yield f"  {name} of {method}: {said.why}"
 
 
 def _line(name: str, cells: Sequence[str], first: int, widths: Sequence[int]) -> str:
