@@ -12,6 +12,7 @@ from harness import fields
 from harness.explainers.attributions.regression import (
     FEWEST_DRAWN,
     allot,
+    balance,
     draw_sets,
     jackknife,
     sets_of_size,
@@ -124,11 +125,10 @@ def _pairs(players: int, count: int, rng: np.random.Generator, smallest: int = 1
         for s, n, h in zip(sizes, counts, halved, strict=True)
     ]
     weights = spread_mass(mass, counts) if counts.any() else np.zeros(len(counts))
+    sets, rows = np.concatenate([np.zeros((0, players), bool), *drawn]), np.repeat(weights, counts)
+    unseen = np.repeat(1 - counts / capacity, counts)
     return _Design(
-        np.concatenate([np.zeros((0, players), bool), *drawn]),
-        np.repeat(weights, counts),
-        np.ones(int(counts.sum()), bool),
-        np.repeat(1 - counts / capacity, counts),
+        balance(sets, rows, unseen > 0, rng, pairs=True), rows, np.ones(len(rows), bool), unseen
     )
 
 
