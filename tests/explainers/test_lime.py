@@ -88,7 +88,7 @@ def test_the_fit_is_scikit_learns_ridge_and_captums_linear_model_on_the_same_row
     from sklearn.linear_model import Ridge
 
     rng = np.random.default_rng(0)
-    rows = _Rows(rng.random((50, 7)) < 0.6, rng.random(50), np.ones(50))
+    rows = _Rows(rng.random((50, 7)) < 0.6, rng.random(50), np.ones(50), np.ones(8))
     values = rng.normal(size=(50, 2))
     found, influence, residuals = ridge(rows, values, penalty)
     peer = Ridge(alpha=penalty, solver="svd").fit(rows.sets, values, rows.weights)
