@@ -166,7 +166,7 @@ def _start(given: argparse.Namespace, folder: Path) -> None:  # noqa: ARG001
     if given.interpreto:
         asked["import interpreto"] = given.interpreto, "import interpreto"
     _print_all(
-        "seconds", {name: min(_timed(*how) for _ in range(3)) for name, how in asked.items()}
+        "CPU seconds", {name: min(_timed(*how) for _ in range(3)) for name, how in asked.items()}
     )
 
 

@@ -162,3 +162,10 @@ def test_no_player_has_no_value_and_one_player_has_the_whole_difference():
 def test_settings_out_of_range_are_refused_by_name(wrong, says):
     with pytest.raises(HarnessError, match=says):
         Lime(**wrong)
+
+
+def test_a_kernel_that_sees_only_the_full_set_is_refused():
+    with pytest.raises(HarnessError, match="kernel_width of 0.001"):
+        play(Lime(kernel_width=0.001), additive(np.ones(10)), 10)
+    found = play(Lime(kernel_width=0.02), additive(np.arange(10.0)), 10)[0].values[:, 0]
+    np.testing.assert_allclose(found, np.arange(10), atol=1e-5)

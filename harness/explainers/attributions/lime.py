@@ -34,6 +34,8 @@ DISTANCES = ("cosine", "euclidean")
 LAWS = ("uniform", "bernoulli")
 # Of the Gram matrix's mean diagonal: far below what shows in a value.
 TINY_PENALTY = 1e-9
+# What the other sets weigh beside the full one: with less, differences of shares are rounding.
+LEAST_MASS = 1e-9
 NO_ERRORS = "The budget is too small for an estimate of the values' errors."
 
 
@@ -66,7 +68,8 @@ class Lime:
     sets, not of how well a linear model fits.
 
     Raises:
-        HarnessError: for settings outside these ranges.
+        HarnessError: for settings outside these ranges, and where so narrow a kernel leaves no
+            weight to any set but the full one.
     """
 
     def __init__(
@@ -136,6 +139,11 @@ class Lime:
         kept = np.arange(players)
         capacity = np.array([sets_of_size(players, int(k)) for k in kept], np.int64)
         mass = self.probability(kept, players) * self.weight(kept, players)
+        if not mass.max() > np.finfo(float).tiny:
+            raise HarnessError(
+                f"lime: with a kernel_width of {self.kernel_width:g} no set of {players} units but "
+                "the full one has a weight; take a larger one"
+            )
         forced = players if leave_one_out else 0
         # More draws where sets of a size differ more, about as kept x removed: optimal allocation.
         shares: Floats = mass * (kept + 0.5) * (players - kept)
@@ -191,7 +199,8 @@ def _fit(rows: _Rows, values: Floats, penalty: float | None) -> Played:
         penalty = TINY_PENALTY * float(rows.gram().trace()) / players
     spare = len(rows.sets) - players - 1
     drawn = int((rows.unseen > 0).sum())
-    if drawn and spare > 0 and len(rows.sets) <= MOST_ROWS and players <= MOST_PLAYERS:
+    small = len(rows.sets) <= MOST_ROWS and players <= MOST_PLAYERS
+    if drawn and spare > 0 and small and rows.masses[:-1].sum() > LEAST_MASS:
         return _interpolated(rows, values, penalty)
     coefficients, influence, residuals = ridge(rows, values, penalty)
     if spare < 0:
