@@ -88,7 +88,7 @@ def test_the_fit_is_scikit_learns_ridge_and_captums_linear_model_on_the_same_row
     from sklearn.linear_model import Ridge
 
     rng = np.random.default_rng(0)
-    rows = _Rows(rng.random((50, 7)) < 0.6, rng.random(50), np.ones(50))
+    rows = _Rows(rng.random((50, 7)) < 0.6, rng.random(50), np.ones(50), np.ones(8))
     values = rng.normal(size=(50, 2))
     found, influence, residuals = ridge(rows, values, penalty)
     peer = Ridge(alpha=penalty, solver="svd").fit(rows.sets, values, rows.weights)
@@ -162,3 +162,10 @@ def test_no_player_has_no_value_and_one_player_has_the_whole_difference():
 def test_settings_out_of_range_are_refused_by_name(wrong, says):
     with pytest.raises(HarnessError, match=says):
         Lime(**wrong)
+
+
+def test_a_kernel_that_sees_only_the_full_set_is_refused():
+    with pytest.raises(HarnessError, match="kernel_width of 0.001"):
+        play(Lime(kernel_width=0.001), additive(np.ones(10)), 10)
+    found = play(Lime(kernel_width=0.02), additive(np.arange(10.0)), 10)[0].values[:, 0]
+    np.testing.assert_allclose(found, np.arange(10), atol=1e-5)

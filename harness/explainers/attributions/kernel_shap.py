@@ -12,6 +12,7 @@ from harness import fields
 from harness.explainers.attributions.regression import (
     FEWEST_DRAWN,
     allot,
+    balance,
     draw_sets,
     jackknife,
     sets_of_size,
@@ -33,12 +34,13 @@ class KernelShap:
     (NeurIPS 2017), theorem 2; that the values sum to the full value less the empty one is a
     constraint, solved exactly. Sets are asked for together with their complements (Covert and Lee,
     "Improving KernelSHAP", AISTATS 2021, section 4.2), none twice, so many of each size; a size
-    that its share covers is enumerated. The error that is left comes from interactions of odd order
-    above one; a regressor of third order, whose Shapley values are zero, takes up the part of it
-    that depends on how many players there are (a control variate). With `adaptive` a second one
-    takes up what depends on the players' weighted sum, the weights being the values found: a lower
-    error where the output saturates, but no longer linear, so that estimates of a sum (or of a
-    difference) of targets are not the sum of theirs.
+    that its share covers is enumerated. They are balanced: pairs of players are kept together as
+    evenly as can be. The error that is left comes from interactions of odd order above one; a
+    regressor of third order, whose Shapley values are zero, takes up the part of it that depends on
+    how many players there are (a control variate). With `adaptive` a second one takes up what
+    depends on the players' weighted sum, the weights being the values found: a lower error where
+    the output saturates, but no longer linear, so that estimates of a sum (or of a difference) of
+    targets are not the sum of theirs.
 
     Exact where all 2**players sets fit, and on additive games and games of pairwise interactions
     (the latter where complements are asked for: from about two sets a player on).
@@ -124,12 +126,10 @@ def _pairs(players: int, count: int, rng: np.random.Generator, smallest: int = 1
         for s, n, h in zip(sizes, counts, halved, strict=True)
     ]
     weights = spread_mass(mass, counts) if counts.any() else np.zeros(len(counts))
-    return _Design(
-        np.concatenate([np.zeros((0, players), bool), *drawn]),
-        np.repeat(weights, counts),
-        np.ones(int(counts.sum()), bool),
-        np.repeat(1 - counts / capacity, counts),
-    )
+    sets, rows = np.concatenate([np.zeros((0, players), bool), *drawn]), np.repeat(weights, counts)
+    unseen = np.repeat(1 - counts / capacity, counts)
+    sets = balance(sets, rows, unseen > 0, rng, np.arange(len(rows)))
+    return _Design(sets, rows, np.ones(len(rows), bool), unseen)
 
 
 def _leave_one_out(players: int, others: int, rng: np.random.Generator) -> _Design:

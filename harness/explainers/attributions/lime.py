@@ -10,10 +10,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from harness import fields
+from harness.explainers.attributions import kriging
+from harness.explainers.attributions.kriging import ALONE, MOST_PLAYERS, MOST_ROWS
 from harness.explainers.attributions.regression import (
     FEWEST_DRAWN,
     allot,
-    draw_sets,
+    balance,
+    draw_mirrored,
     jackknife,
     sets_of_size,
     spread_mass,
@@ -31,6 +34,9 @@ DISTANCES = ("cosine", "euclidean")
 LAWS = ("uniform", "bernoulli")
 # Of the Gram matrix's mean diagonal: far below what shows in a value.
 TINY_PENALTY = 1e-9
+# What the other sets weigh beside the full one: with less, differences of shares are rounding.
+LEAST_MASS = 1e-9
+NO_ERRORS = "The budget is too small for an estimate of the values' errors."
 
 
 class Lime:
@@ -51,15 +57,19 @@ class Lime:
         law: of the sets. `uniform`: the number of removed players is uniform in 1 to players, as in
             the authors' program for text. `bernoulli`: each player is kept with probability 1/2.
 
-    The law is followed by strata: the sets of a size are drawn as often as their probability times
-    their weight says, none twice, and weighted so that the fit is the same in the limit.
-    Complements are not paired: the weight of one of two is next to nothing.
+    The values estimate the fit to all sets, each with its probability and weight. Sets are drawn by
+    size, more where they weigh more and differ more, none twice, complements together where there
+    is room for both, and balanced. The value of a set that was not asked for is interpolated
+    (`kriging`): interactions of few players are learnt from what was asked, rather than taken for
+    noise. With more than 2,000 sets or 500 players, or where all sets were asked for, the fit is to
+    these sets alone.
 
-    Standard errors are a jackknife over rows. They speak of the draw of the sets, not of how well a
-    linear model fits.
+    Standard errors are the interpolation's, or a jackknife over rows. They speak of the draw of the
+    sets, not of how well a linear model fits.
 
     Raises:
-        HarnessError: for settings outside these ranges.
+        HarnessError: for settings outside these ranges, and where so narrow a kernel leaves no
+            weight to any set but the full one.
     """
 
     def __init__(
@@ -129,30 +139,46 @@ class Lime:
         kept = np.arange(players)
         capacity = np.array([sets_of_size(players, int(k)) for k in kept], np.int64)
         mass = self.probability(kept, players) * self.weight(kept, players)
+        if not mass.max() > np.finfo(float).tiny:
+            raise HarnessError(
+                f"lime: with a kernel_width of {self.kernel_width:g} no set of {players} units but "
+                "the full one has a weight; take a larger one"
+            )
         forced = players if leave_one_out else 0
-        shares = np.where(kept == players - 1, 0.0, mass) if leave_one_out else mass
+        # More draws where sets of a size differ more, about as kept x removed: optimal allocation.
+        shares: Floats = mass * (kept + 0.5) * (players - kept)
+        if leave_one_out:
+            shares[-1] = 0
         counts = allot(count - forced, shares, capacity, rng)
         counts[-1] += forced
-        drawn = [draw_sets(players, int(k), int(n), rng) for k, n in zip(kept, counts, strict=True)]
+        sets, mirrors = draw_mirrored(players, counts, rng)
         # A plain draw of `count` sets would have these weights in the mean.
         weights = spread_mass(mass * count, counts)
         if leave_one_out:
             # Under the Bernoulli law they hardly occur; their weight must not vanish too.
             weights[-1] = max(weights[-1], self.weight(kept, players)[-1] / players)
+        of_rows, unseen = np.repeat(weights, counts), np.repeat(1 - counts / capacity, counts)
         return _Rows(
-            np.concatenate([np.ones((1, players), bool), *drawn]),
-            np.concatenate([np.ones(1), np.repeat(weights, counts)]),
-            np.concatenate([np.zeros(1), np.repeat(1 - counts / capacity, counts)]),
+            np.concatenate(
+                [np.ones((1, players), bool), balance(sets, of_rows, unseen > 0, rng, mirrors)]
+            ),
+            np.append(1.0, of_rows),
+            np.append(0.0, unseen),
+            np.append(mass * count, 1.0),
         )
 
 
 @dataclass(frozen=True, eq=False)
 class _Rows:
-    """Rows of the regression: sets, their weights, and the share of their size not drawn."""
+    """Rows of the regression: sets, their weights, and the share of their size not drawn.
+
+    `masses` are what all rows of a size weigh together on average, for sizes 0 to players.
+    """
 
     sets: NDArray[np.bool_]
     weights: Floats
     unseen: Floats
+    masses: Floats
 
     def centred(self) -> Floats:
         """Kept or not, less the weighted mean: this makes up for the intercept."""
@@ -171,19 +197,67 @@ def _fit(rows: _Rows, values: Floats, penalty: float | None) -> Played:
     players = rows.sets.shape[1]
     if penalty is None:
         penalty = TINY_PENALTY * float(rows.gram().trace()) / players
+    spare = len(rows.sets) - players - 1
+    drawn = int((rows.unseen > 0).sum())
+    small = len(rows.sets) <= MOST_ROWS and players <= MOST_PLAYERS
+    if drawn and spare > 0 and small and rows.masses[:-1].sum() > LEAST_MASS:
+        return _interpolated(rows, values, penalty)
     coefficients, influence, residuals = ridge(rows, values, penalty)
-    if len(rows.sets) < players + 1:
+    if spare < 0:
         note = (
             f"{len(rows.sets)} evaluations do not determine {players} coefficients: the values are "
             f"regularised (penalty {penalty:g}) and have no estimate of their errors."
         )
         return Played(coefficients, notes=(note,))
-    drawn = int((rows.unseen > 0).sum())
-    if drawn and (drawn < FEWEST_DRAWN or len(rows.sets) - players - 1 < FEWEST_DRAWN):
-        note = "The budget is too small for an estimate of the values' errors."
-        return Played(coefficients, notes=(note,))
+    if drawn and min(drawn, spare) < FEWEST_DRAWN:
+        return Played(coefficients, notes=(NO_ERRORS,))
     leverage = (rows.centred() * influence).sum(1) + rows.weights / rows.weights.sum()
     return Played(coefficients, jackknife(influence, residuals, leverage, rows.unseen))
+
+
+def _interpolated(rows: _Rows, values: Floats, penalty: float) -> Played:
+    """The fit to all sets, which is linear in their values, of what is expected of these values."""
+    players, kept = rows.sets.shape[1], rows.sets.sum(1)
+    sizes, shares = np.arange(players + 1), rows.masses / rows.masses.sum()
+    mean = float(shares @ sizes) / players
+    both = float(shares @ (sizes * (sizes - 1))) / max(players * (players - 1), 1)
+    # The law treats players alike: the Gram matrix has one number on its diagonal, one beside it.
+    own, other = mean - both, both - mean**2
+    shrunk = own + penalty / rows.masses.sum()
+    pull = other / (shrunk + players * other)
+
+    def fitted(of_player: Floats, of_all: Floats) -> Floats:
+        """Coefficient of a player whose covariance is the first, where those of all sum to this."""
+        result: Floats = (of_player - pull * of_all) / shrunk
+        return result
+
+    inside, outside = kriging.shared(players)
+    together = sizes[:, None] * inside + (players - sizes[:, None]) * outside
+    empty = np.exp(-2 * kriging.RATE * sizes / players)
+    kernel = np.concatenate([empty[:, None], together[:, 1:] / sizes[1:]], axis=1) @ shares
+    of_in, of_out = inside @ shares - mean * kernel, outside @ shares - mean * kernel
+    of_all = sizes * of_in + (players - sizes) * of_out
+    # Of a size: prior covariance of the set's value and a coefficient of a player in it, and out.
+    near_in, near_out = fitted(of_in, of_all), fitted(of_out, of_all)
+    # The coefficient's derivative by the value of one of the size's sets, times their number.
+    step_in = shares * fitted(1 - mean, sizes - players * mean)
+    step_out = shares * fitted(-mean, sizes - players * mean)
+    number = np.array([float(math.comb(players, int(size))) for size in sizes])
+    near_in = near_in + ALONE * step_in / number
+    near_out = near_out + ALONE * step_out / number
+    prior = float((sizes * step_in) @ near_in + ((players - sizes) * step_out) @ near_out) / players
+
+    covariances = np.where(rows.sets, near_in[kept][:, None], near_out[kept][:, None])
+    basis = np.concatenate([rows.sets, np.ones((len(rows.sets), 1))], axis=1)
+    wanted = (
+        np.eye(players + 1, players) * own + other * (np.arange(players + 1) < players)[:, None]
+    )
+    wanted = fitted(wanted, wanted.sum(1, keepdims=True))
+    found, influence, scale = kriging.krige(rows.sets, values, wanted, basis, covariances)
+    if len(rows.sets) - players - 1 < FEWEST_DRAWN:
+        return Played(found, notes=(NO_ERRORS,))
+    spread = (influence * (kriging.covariance(rows.sets) @ influence - 2 * covariances)).sum(0)
+    return Played(found, np.sqrt(np.maximum(prior + spread, 0)[:, None] * scale))
 
 
 def ridge(rows: _Rows, values: Floats, penalty: float) -> tuple[Floats, Floats, Floats]:
