@@ -156,16 +156,6 @@ def test_the_report_of_a_run_shows_its_methods_and_pictures(tmp_path: Path) -> N
     assert '<span class="p p4" title="+.50">painkillers.</span>' in report
 
 
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (["--method", "kernel_sharp"], "did you mean 'kernel_shap'"),
-        (["--unit", "worrd"], "did you mean 'word'"),
-        (["--target", "ulcer"], "there is no class 'ulcer'"),
-        (["--output", "logit"], "no logits"),
-        (["--budget", "2"], "it needs"),
-    ],
-)
 def test_the_report_shows_what_methods_were_found_to_be_worth(tmp_path: Path) -> None:
     path = suite(tmp_path)
     loaded = load(str(path))
@@ -193,6 +183,16 @@ def test_the_report_shows_what_methods_were_found_to_be_worth(tmp_path: Path) ->
     assert set(last.metrics) == {"entropy"}
 
 
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--method", "kernel_sharp"], "did you mean 'kernel_shap'"),
+        (["--unit", "worrd"], "did you mean 'word'"),
+        (["--target", "ulcer"], "there is no class 'ulcer'"),
+        (["--output", "logit"], "no logits"),
+        (["--budget", "2"], "it needs"),
+    ],
+)
 def test_mistakes_at_the_shell_are_one_sentence_and_exit_code_2(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], message: str
 ) -> None:
