@@ -33,7 +33,7 @@ POSITIVE = RNG.gamma(0.4, size=(500, 4)) @ RNG.gamma(0.6, size=(4, 10))
 class Small(InMemory):
     """Rows that come in batches of 37, whatever is asked for."""
 
-    def batches(self, size: int = 0, seed: int | None = None) -> Any:  # noqa: ARG002
+    def batches(self, size: int = 0, seed: int | None = None) -> Any:
         yield from super().batches(37, seed)
 
 
