@@ -236,7 +236,8 @@ def _on_support(rows: Tensor, directions: Tensor, support: Tensor, simplex: bool
     if simplex:
         excess = (found.sum(dim=1, keepdim=True) - 1) / ones.sum(dim=1, keepdim=True)
         found = found - excess * ones
-    return found.clamp(min=0)
+    positive: Tensor = found.clamp(min=0)
+    return positive
 
 
 def _nonnegative(weights: Array, products: Array, before: Array) -> Array:

@@ -1,5 +1,5 @@
-"""Sparse codes: many directions, of which each row uses few. What each kind of autoencoder does with
-a row; `training.py` fits them."""
+"""Sparse codes: many directions, of which each row uses few. What each kind of autoencoder does
+with a row; `training.py` fits them."""
 
 from __future__ import annotations
 
@@ -33,13 +33,15 @@ class SparseSpace(Fitted):
             lengths = directions.norm(dim=1)
             units = directions / lengths.clamp(min=1e-12)[:, None]
             found = pursuit(rows - offset, units, int(self.settings["k"]))
-            return found / lengths.clamp(min=1e-12)
+            codes: Tensor = found / lengths.clamp(min=1e-12)
+            return codes
         found = torch.relu(rows @ self.tensor("encoder", rows).T + self.tensor("bias", rows))
         if self.kind == "top_k":
             return largest(found, int(self.settings["k"]))
         if self.kind == "vanilla":
             return found
-        return found * (found > self.tensor("threshold", rows))
+        above: Tensor = found * (found > self.tensor("threshold", rows))
+        return above
 
 
 def largest(found: Tensor, k: int) -> Tensor:

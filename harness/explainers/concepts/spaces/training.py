@@ -2,9 +2,9 @@
 
 Rows are centred and brought to a mean square of 1 a number for training, so that learning rates and
 penalties mean the same for every layer; this is folded into what is kept. Directions have length 1
-while they are trained. Units that stay silent are set anew on rows that are told worst (Bricken et al.
-2023, "Neuron resampling"): in trials on planted directions the auxiliary loss of Gao et al. 2024
-left more of them dead.
+while they are trained. Units that stay silent are set anew on rows that are told worst (Bricken et
+al. 2023, "Neuron resampling"): in trials on planted directions the auxiliary loss of Gao et al.
+2024 left more of them dead.
 """
 
 from __future__ import annotations
@@ -136,7 +136,7 @@ def _trained(
                 group["lr"] = recipe.learning_rate * min(1.0, left)
             codes, loss = net.loss(x)
             optimiser.zero_grad()
-            loss.backward()
+            loss.backward()  # type: ignore[no-untyped-call]
             optimiser.step()
             net.normalise()
             fired = (codes > 0).any(dim=0)
@@ -204,7 +204,8 @@ class _Net:
 
     def before(self, x: Tensor) -> Tensor:
         """What the units are driven by."""
-        return (x - self.offset) @ self.encoder.T + self.bias
+        found: Tensor = (x - self.offset) @ self.encoder.T + self.bias
+        return found
 
     def codes(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Codes (rows x concepts), and what their sparsity costs a row."""
@@ -284,7 +285,7 @@ def _jump() -> Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]:
             by_threshold = -(by_codes * threshold + by_number) * near
             return by_codes * above, by_threshold.sum(dim=0)
 
-    return Jump.apply  # type: ignore[no-any-return]
+    return Jump.apply
 
 
 def _batch_threshold(net: _Net, rows: Rows, mean: Array, scale: float, recipe: Recipe) -> float:
