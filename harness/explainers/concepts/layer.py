@@ -44,7 +44,7 @@ class Layer:
             raise HarnessError(f"activations are taken at {', '.join(PLACES)}, not at '{at}'")
         self.model, self.name, self.at = model, name, at
         self.tokens = batch_tokens or model.tokens
-        self._module = module_named(model, name, "concepts")
+        self.module = module_named(model, name, "concepts")
         self._where = f"module '{name}' of {model.name}"
 
     def read(self, samples: Sequence[Sample]) -> list[Reading]:
@@ -173,14 +173,12 @@ class Layer:
         said: list[Tensor] = []
 
         def hook(_: Any, __: Any, output: Any) -> Any:
-            found = first_tensor(output)
-            if found is None:
-                raise HarnessError(f"{self._where} says no tensor; name another module")
+            found = first_of(output, self._where)
             start = sum(len(one) for one in said)
             said.append(found.detach().clone())  # the next module may write into it
             return None if changed is None else _with_first(output, changed(found, start))
 
-        handle = self._module.register_forward_hook(hook)
+        handle = self.module.register_forward_hook(hook)
         try:
             with blamed(f"{self.model.name} failed on sample '{first.sample}'"):
                 outputs = list(self.model.outputs(lefts))
@@ -196,13 +194,11 @@ class Layer:
         leaves: list[Tensor] = []
 
         def hook(_: Any, __: Any, output: Any) -> Any:
-            found = first_tensor(output)
-            if found is None:
-                raise HarnessError(f"{self._where} says no tensor; name another module")
+            found = first_of(output, self._where)
             leaves.append(found.detach().clone().requires_grad_(True))
             return _with_first(output, leaves[-1].clone())
 
-        handle = self._module.register_forward_hook(hook)
+        handle = self.module.register_forward_hook(hook)
         try:
             yield leaves
         finally:
@@ -221,6 +217,32 @@ class Layer:
                 f"{self._where} was used {len(said)} times for {count} inputs as sample "
                 f"'{first.sample}'; concepts are found in modules that are used once"
             )
+
+
+@contextmanager
+def hooked(module: Any) -> Iterator[list[Any]]:
+    """Within the block, what the module says is appended to the list, before anything is written
+    into it."""
+    said: list[Any] = []
+
+    def hook(_: Any, __: Any, output: Any) -> Any:
+        said.append(output)
+        found = first_tensor(output)
+        return None if found is None else _with_first(output, found.clone())
+
+    handle = module.register_forward_hook(hook)
+    try:
+        yield said
+    finally:
+        handle.remove()
+
+
+def first_of(output: Any, where: str) -> Tensor:
+    """The tensor that a module says first. Raises `HarnessError` where it says none."""
+    found: Tensor | None = first_tensor(output)
+    if found is None:
+        raise HarnessError(f"{where} says no tensor; name another module")
+    return found
 
 
 def _with_first(output: Any, new: Tensor) -> Any:
