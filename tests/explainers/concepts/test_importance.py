@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 from classification_checkpoints import make, samples
-from descents_for_tests import CNN, MLP, drawn, same, state, tensors
+from descents_for_tests import CNN, drawn, same, state, tensors
 from test_generation import model_of as language_model
 from test_generation import sample as prompt_sample
 
