@@ -167,7 +167,7 @@ def test_weights_of_sum_1_are_the_best_of_many() -> None:
 
 def test_nmf_is_as_good_as_scikit_learns() -> None:
     peer = NMF(4, init="nndsvda", max_iter=2000, tol=1e-6).fit(POSITIVE)
-    space = nmf(Small(POSITIVE), 4, epochs=200)
+    space = nmf(Small(POSITIVE), 4, epochs=40)
     assert space.directions.min() >= 0
     assert space.encode(POSITIVE).min() >= 0
     assert np.sqrt(error(space, POSITIVE)) < np.linalg.norm(POSITIVE) * 0.02

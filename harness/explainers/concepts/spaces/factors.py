@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     Update = Callable[[Array, Array, Array], Array]
 
 _SWEEPS = 1000  # of a row's weights, at most
+_FIT_SWEEPS = 50  # of these, while directions are still to change
 _SETTLED = 1e-9  # a largest change of weights below this share of the largest weight ends them
 _ENOUGH = 1e-5  # a fall of the error below this share of it ends a fit
 
@@ -158,7 +159,7 @@ def _alternated(
         squares = 0.0
         for batch in rows.batches():
             exact = torch.from_numpy(np.ascontiguousarray(batch, dtype=np.float64))
-            found = weights_of(exact, torch.from_numpy(directions), simplex)
+            found = weights_of(exact, torch.from_numpy(directions), simplex, _FIT_SWEEPS)
             weights += (found.T @ found).numpy()
             products += (found.T @ exact).numpy()
             squares += float((exact**2).sum())
@@ -177,19 +178,21 @@ def _alternated(
     return Factors(kind, arrays, settings)
 
 
-def weights_of(rows: Tensor, directions: Tensor, simplex: bool = False) -> Tensor:
+def weights_of(
+    rows: Tensor, directions: Tensor, simplex: bool = False, sweeps: int = _SWEEPS
+) -> Tensor:
     """The weights, none below zero (and of sum 1 for a `simplex`), with which the directions come
-    nearest to each row: rows x concepts."""
+    nearest to each row: rows x concepts. In `sweeps` at most."""
     import torch
 
     inner, products = directions @ directions.T, rows @ directions.T
     if simplex:
         start = torch.full_like(products, 1 / len(directions))
-        return _simplex_weights(start, inner, products)
+        return _simplex_weights(start, inner, products, sweeps)
     found = torch.zeros_like(products)
     scale = inner.diagonal()
     used = [place for place in range(len(inner)) if scale[place] > 0]
-    for _ in range(_SWEEPS):
+    for _ in range(sweeps):
         largest = 0.0
         for place in used:
             step = (products[:, place] - found @ inner[place]) / scale[place]
@@ -201,13 +204,13 @@ def weights_of(rows: Tensor, directions: Tensor, simplex: bool = False) -> Tenso
     return found
 
 
-def _simplex_weights(found: Tensor, inner: Tensor, products: Tensor) -> Tensor:
+def _simplex_weights(found: Tensor, inner: Tensor, products: Tensor, sweeps: int) -> Tensor:
     """Accelerated projected gradients; Beck and Teboulle 2009, FISTA, with restarts."""
     import torch
 
     length = 1 / float(torch.linalg.matrix_norm(inner, 2).clamp(min=1e-300))
     ahead, pace = found, 1.0
-    for _ in range(_SWEEPS):
+    for _ in range(sweeps):
         new = _simplex_rows(ahead - length * (ahead @ inner - products))
         after = (1 + (1 + 4 * pace**2) ** 0.5) / 2
         if float(((ahead - new) * (new - found)).sum()) > 0:
