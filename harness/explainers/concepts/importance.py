@@ -217,9 +217,9 @@ def _answers(
         for number, kept in enumerate(sets)
         if not kept.all()
     ]
+    full = asked.values(asked.outputs)
     values = {
-        place: np.repeat(asked.values(asked.outputs)[place][None], len(sets), axis=0)
-        for place, sets in asking.items()
+        place: np.repeat(full[place][None], len(sets), axis=0) for place, sets in asking.items()
     }
     for start in range(0, len(tasks), _ROUND):
         part = tasks[start : start + _ROUND]

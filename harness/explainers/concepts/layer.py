@@ -46,6 +46,8 @@ class Layer:
         self.tokens = batch_tokens or model.tokens
         self.module = module_named(model, name, "concepts")
         self._where = f"module '{name}' of {model.name}"
+        # The readings are kept with their units, so that no other takes over a dead one's id.
+        self._known: dict[int, tuple[Reading, tuple[int, ...], Places]] = {}
 
     def read(self, samples: Sequence[Sample]) -> list[Reading]:
         """Samples as the model sees them."""
@@ -110,8 +112,13 @@ class Layer:
 
     def _places(self, reading: Reading, said: Tensor) -> Places:
         """The units of one sample; a language model's answer is read but for its last token."""
-        answer = list(self.model.columns(reading))[:-1] if hasattr(reading, "answer") else []
-        return places_of(reading, said.shape[1:], self.at, self._where, answer)
+        shape = tuple(said.shape[1:])
+        known = self._known.get(id(reading))
+        if known is None or known[1] != shape:
+            answer = list(self.model.columns(reading))[:-1] if hasattr(reading, "answer") else []
+            known = (reading, shape, places_of(reading, shape, self.at, self._where, answer))
+            self._known[id(reading)] = known
+        return known[2]
 
     # --- passes ---------------------------------------------------------------------------
 
@@ -267,9 +274,10 @@ def _gradients(
             if target < one.shape[1]:
                 column = torch.as_tensor(one[:, target]).to(scaled.device, scaled.dtype)
                 value = value + scaled[row] @ column
-        (gradient,) = torch.autograd.grad(
-            value, leaf, retain_graph=target < most - 1, allow_unused=True
-        )
+        gradient = None
+        if value.requires_grad:
+            kept = target < most - 1
+            (gradient,) = torch.autograd.grad(value, leaf, retain_graph=kept, allow_unused=True)
         if gradient is None:
             raise HarnessError(f"no target depends on {where}; name another layer")
         found.append(gradient)

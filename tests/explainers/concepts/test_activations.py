@@ -17,6 +17,8 @@ from test_generation import model_of as language_model
 from test_generation import sample as prompt_sample
 
 from harness.classifiers.huggingface import HuggingFace
+from harness.classifiers.mobilecoatnet import MobileCoAtNet
+from harness.classifiers.mobilecoatnet.data import stacked
 from harness.explainers.concepts.activations import Activations, collect
 from harness.explainers.concepts.rows import InMemory, moments, some
 from harness.explainers.models.choose import model_of
@@ -73,6 +75,50 @@ def test_rows_of_tokens_are_those_of_plain_passes_without_special_tokens(
         assert all(text[unit.start : unit.end] == unit.text for unit in mine)
     assert found.width == 32
     assert found.layer == LAYER
+
+
+KINDS = {
+    "distilbert": "distilbert.transformer.layer.1",
+    "roberta": "roberta.encoder.layer.1",
+    "gpt2": "transformer.h.1",
+    "llama": "model.layers.1",
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_other_text_models_give_a_row_a_token_as_plain_passes_do(kind: str, tmp_path: Path) -> None:
+    folder, net, tokenizer = make(kind, tmp_path / kind)
+    classifier = HuggingFace(str(folder), dtype="float64")
+    found = collect(classifier, samples(), KINDS[kind], "token", tmp_path / "a", dtype="float64")
+    wanted = []
+    for sample in samples():
+        given = tokenizer(sample.text, return_tensors="pt", return_special_tokens_mask=True)
+        special = given.pop("special_tokens_mask")[0].bool()
+        wanted.append(hooked(net.double(), KINDS[kind], **given)[0][~special])
+    np.testing.assert_allclose(everything(found), torch.cat(wanted), atol=1e-5)
+
+
+def test_the_built_in_image_classifier_has_a_row_a_cell(tmp_path: Path) -> None:
+    classifier = MobileCoAtNet("builtin:octa")
+    found = collect(classifier, pictures()[:2], "stage3", "patch", tmp_path / "a", dtype="float64")
+    images = classifier.inputs(stacked(pictures()[:2], classifier.image_size)).double()
+    wanted = hooked(Named(classifier.exact), "inner.stage3", x=images)
+    assert wanted.shape[2:] == (8, 8)
+    np.testing.assert_allclose(
+        everything(found), wanted.flatten(2).transpose(1, 2).flatten(0, 1), atol=1e-9
+    )
+    assert found.units([9])[0][1].box == (16, 16, 16, 16)
+
+
+class Named(torch.nn.Module):
+    """A module whose input has a name."""
+
+    def __init__(self, inner: torch.nn.Module) -> None:
+        super().__init__()
+        self.inner = inner
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.inner(x)
 
 
 def test_a_words_row_is_the_mean_of_its_tokens(bert: Any, tmp_path: Path) -> None:

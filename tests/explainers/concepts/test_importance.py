@@ -323,6 +323,42 @@ def test_a_concept_of_a_text_can_be_explained_by_gradients(tmp_path: Path) -> No
     assert all(one.completeness_error < 0.02 for one in found)
 
 
+KINDS = {
+    "bert": "bert.encoder.layer.0",
+    "distilbert": "distilbert.transformer.layer.0",
+    "roberta": "roberta.encoder.layer.0",
+    "gpt2": "transformer.h.0",
+    "llama": "model.layers.0",
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("at", ["token", "word"])
+def test_gradients_are_the_changes_of_text_models_when_rows_change(
+    kind: str, at: str, tmp_path: Path
+) -> None:
+    classifier = HuggingFace(str(make(kind, tmp_path / kind)[0]), dtype="float64")
+    few = samples()[:3]
+    space = fit("random", np.random.default_rng(0).normal(size=(9, 32)), concepts=2)
+    asked = Asked.of(classifier, few, KINDS[kind], at, target=1)
+    found = importance(asked, space)
+    # Norms of Llama are computed in 32 bits, whatever the weights are.
+    step, close = (1e-2, 2e-2) if kind == "llama" else (1e-5, 1e-4)
+    for concept in range(2):
+
+        def scaled(sign: float, concept: int = concept) -> Any:
+            def change(_: int, rows: torch.Tensor) -> torch.Tensor:
+                share = space.encode(rows.numpy())[:, [concept]] @ space.directions[[concept]]
+                return rows + sign * step * torch.from_numpy(share)
+
+            return asked.layer.outputs(asked.readings, change)
+
+        for place, (up, down) in enumerate(zip(scaled(1), scaled(-1), strict=True)):
+            assert found[place].values[concept] == pytest.approx(
+                (up[1] - down[1]) / (2 * step), rel=close, abs=close
+            )
+
+
 def test_changing_nothing_changes_nothing(tmp_path: Path) -> None:
     folder, _, _ = make("gpt2", tmp_path / "gpt2")
     model: Any = model_of(HuggingFace(str(folder), dtype="float64", batch_tokens=40), samples())

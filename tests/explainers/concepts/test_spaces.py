@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from harness.explainers.concepts.spaces.factors import (
     semi_nmf,
     weights_of,
 )
+from harness.explainers.concepts.spaces.fit import fit
 from harness.explainers.concepts.spaces.linear import ica, neurons, pca, random_directions, svd
 from harness.explainers.concepts.spaces.space import Space, load
 from harness.records import HarnessError
@@ -180,7 +182,7 @@ def test_semi_nmf_recovers_sparse_parts_and_beats_its_start() -> None:
     rng = np.random.default_rng(8)
     parts = rng.normal(size=(5, 12))
     rows = rng.exponential(size=(800, 5)) * (rng.random((800, 5)) < 0.4) @ parts
-    space = semi_nmf(Small(rows), 5, epochs=100)
+    space = semi_nmf(Small(rows), 5, epochs=40)
     assert space.encode(rows).min() >= 0
     assert error(space, rows) < 0.02 * (rows**2).sum()
     assert error(space, rows) < 0.2 * error(k_means(rows, 5), rows)
@@ -203,6 +205,32 @@ def test_archetypes_are_the_corners_of_the_data() -> None:
     distances = np.linalg.norm(space.directions[:, None] - corners, axis=2)
     assert distances[linear_sum_assignment(distances)].max() < 0.5
     np.testing.assert_allclose(space.encode(rows).sum(axis=1), 1, atol=1e-9)
+
+
+class Endless:
+    """Rows that exist only while they are looked at: 100 MB in all."""
+
+    width = 64
+
+    def __len__(self) -> int:
+        return 200_000
+
+    def batches(self, size: int = 4096, seed: int | None = None) -> Any:
+        for start in range(0, len(self), size):
+            rng = np.random.default_rng(start)
+            yield np.abs(rng.normal(size=(min(size, len(self) - start), 64)) * np.arange(1, 65))
+
+
+@pytest.mark.parametrize(
+    ("kind", "settings"),
+    [("pca", {"concepts": 3}), ("ica", {"concepts": 2, "most": 5000}), ("nmf", {"concepts": 2, "epochs": 1})],
+)  # fmt: skip
+def test_a_fit_never_holds_all_rows(kind: str, settings: Any) -> None:
+    tracemalloc.start()
+    fit(kind, Endless(), **settings)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 20e6
 
 
 def test_rows_of_another_width_are_refused() -> None:

@@ -28,15 +28,15 @@ class Clusters(Fitted):
 
     def strengths(self, rows: Tensor) -> Tensor:
         """Minus the distance to each centre, rows x concepts."""
+        import torch
+
         centres = self.tensor("directions", rows)
         if "precision" in self.arrays:
-            import torch
-
             root = torch.linalg.cholesky(self.tensor("precision", rows))
             rows, centres = rows @ root, centres @ root
         # By differences, not by products: these lose all digits near a centre.
-        found: Tensor = -((rows[:, None] - centres[None]) ** 2).sum(dim=2).clamp(min=1e-30).sqrt()
-        return found
+        exact = "donot_use_mm_for_euclid_dist"
+        return -torch.cdist(rows, centres, compute_mode=exact)
 
 
 def k_means(rows: Any, concepts: int, seed: int = 0, epochs: int = 3, passes: int = 50) -> Clusters:
