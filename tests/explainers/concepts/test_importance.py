@@ -323,8 +323,21 @@ def test_a_concept_of_a_text_can_be_explained_by_gradients(tmp_path: Path) -> No
     assert all(one.completeness_error < 0.02 for one in found)
 
 
+def test_a_concept_of_embeddings_has_the_gradients_of_a_mean(tmp_path: Path) -> None:
+    classifier = HuggingFace(str(make("bert", tmp_path / "bert")[0]), dtype="float64")
+    few, layer = samples()[:3], "bert.embeddings.word_embeddings"
+    space = fit("random", np.random.default_rng(0).normal(size=(9, 32)), concepts=1)
+    concepts = ConceptModel(classifier, few, layer, "pooled", space)
+    found = explain(concepts, few, "saliency", "token", settings={}, reduce="l2")
+    for one in found:
+        # Of a mean over n tokens along a unit vector, at each of them.
+        values = [value for value in one.values if value is not None]
+        np.testing.assert_allclose(values, 1 / len(values), atol=1e-9)
+
+
 KINDS = {
     "bert": "bert.encoder.layer.0",
+    "bert embeddings": "bert.embeddings.word_embeddings",
     "distilbert": "distilbert.transformer.layer.0",
     "roberta": "roberta.encoder.layer.0",
     "gpt2": "transformer.h.0",
@@ -337,7 +350,7 @@ KINDS = {
 def test_gradients_are_the_changes_of_text_models_when_rows_change(
     kind: str, at: str, tmp_path: Path
 ) -> None:
-    classifier = HuggingFace(str(make(kind, tmp_path / kind)[0]), dtype="float64")
+    classifier = HuggingFace(str(make(kind.split()[0], tmp_path / "m")[0]), dtype="float64")
     few = samples()[:3]
     space = fit("random", np.random.default_rng(0).normal(size=(9, 32)), concepts=2)
     asked = Asked.of(classifier, few, KINDS[kind], at, target=1)

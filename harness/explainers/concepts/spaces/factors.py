@@ -26,8 +26,9 @@ if TYPE_CHECKING:
     Update = Callable[[Array, Array, Array], Array]
 
 _SWEEPS = 1000  # of a row's weights, at most
+_LOOK = 5  # sweeps after which settled rows are left alone
 _FIT_SWEEPS = 50  # of these, while directions are still to change
-_SETTLED = 1e-9  # a largest change of weights below this share of the largest weight ends them
+_SETTLED = 1e-9  # a row has settled when no weight changes by this share of its largest
 _ENOUGH = 1e-5  # a fall of the error below this share of it ends a fit
 
 
@@ -190,16 +191,19 @@ def weights_of(
         start = torch.full_like(products, 1 / len(directions))
         return _simplex_weights(start, inner, products, sweeps)
     found = torch.zeros_like(products)
-    scale = inner.diagonal()
-    used = [place for place in range(len(inner)) if scale[place] > 0]
-    for _ in range(sweeps):
-        largest = 0.0
+    used = (inner.diagonal() > 0).nonzero()[:, 0].tolist()
+    left = torch.arange(len(products), device=products.device)  # rows that have not settled
+    for sweep in range(sweeps):
+        own, wanted = found[left], products[left]
+        before = own.clone()
         for place in used:
-            step = (products[:, place] - found @ inner[place]) / scale[place]
-            new = (found[:, place] + step).clamp(min=0)
-            largest = max(largest, float((new - found[:, place]).abs().max()))
-            found[:, place] = new
-        if largest <= _SETTLED * float(found.max()):
+            step = (wanted[:, place] - own @ inner[place]) / inner[place, place]
+            own[:, place] = (own[:, place] + step).clamp(min=0)
+        found[left] = own
+        if sweep % _LOOK == _LOOK - 1:
+            moved = (own - before).abs().amax(dim=1) > _SETTLED * own.amax(dim=1)
+            left = left[moved]
+        if not len(left):
             break
     return found
 
