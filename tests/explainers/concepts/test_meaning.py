@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,7 @@ from harness.explainers.concepts.simulatability import (
 )
 from harness.explainers.concepts.spaces.fit import fit
 from harness.explainers.models.choose import model_of
+from harness.explainers.models.generation import LanguageModel
 from harness.explainers.models.reading import Removal
 from harness.images import load_array
 from harness.records import Generation, HarnessError, Part, Request, Sample, Unit
@@ -85,6 +87,32 @@ def test_the_words_of_a_concept_are_found(words: Any) -> None:
     assert all(word.count >= 2 for word in pain)
     with pytest.raises(HarnessError, match="stands 99 times"):
         top_words(space, acts, least=99)
+
+
+def test_concepts_of_a_language_model_of_stories_are_kinds_of_words(
+    shared_data: Path, tmp_path: Path
+) -> None:
+    folder = shared_data / "stories260k"
+    if not folder.is_dir():
+        pytest.skip(f"there is no stories260k in {shared_data}")
+    draw = random.Random(0)
+    feelings = ["happy", "sad", "scared", "tired"]
+    kinds = {
+        "names": ["Lily", "Tom", "Ben", "Mia", "Sam"],
+        "things": ["dog", "cat", "bird", "ball", "tree", "car"],
+    }
+    texts = [
+        f"One day, {draw.choice(kinds['names'])} saw the {draw.choice(kinds['things'])}. "
+        f"The {draw.choice(kinds['things'])} was {draw.choice(feelings)} that day."
+        for _ in range(120)
+    ]
+    model = LanguageModel(str(folder), max_new_tokens=1)
+    acts = collect(model, texts, "model.layers.2", "word", tmp_path / "a")
+    space = fit("semi_nmf", acts, concepts=8)
+    tops = [{word.text.strip(".") for word in words} for words in top_words(space, acts, 4)]
+    for kind, words in kinds.items():
+        wanted = {word.lower() for word in words}
+        assert any(len(top & wanted) >= 3 for top in tops), (kind, tops)
 
 
 def test_a_unit_is_marked_in_its_text() -> None:

@@ -40,4 +40,4 @@ def sparsity(space: Space, rows: Any) -> Sparsity:
         ratios = sizes.sum(axis=1)[lengths > 0] / lengths[lengths > 0]
         hoyer += float((np.sqrt(count) - ratios).sum()) / (np.sqrt(count) - 1) if count > 1 else 0.0
         some += len(ratios)
-    return Sparsity(number / len(given), hoyer / max(1, some), float((~fired).mean()))
+    return Sparsity(number / len(given), float(hoyer) / max(1, some), float((~fired).mean()))
