@@ -40,9 +40,11 @@ class Places:
     owner: NDArray[np.int64]
 
     def rows(self, flat: Tensor) -> Tensor:
-        """Means of the positions (positions x width) of each unit: units x width."""
+        """Means of the positions (positions x width) of each unit: units x width, in 32 bits or
+        more."""
         import torch
 
+        flat = flat.float() if flat.dtype in (torch.float16, torch.bfloat16) else flat
         owner = torch.as_tensor(self.owner, device=flat.device)
         mine = owner >= 0
         sums = torch.zeros(len(self.units), flat.shape[1], dtype=flat.dtype, device=flat.device)
@@ -58,7 +60,8 @@ class Places:
 
     def sums(self, flat: Tensor) -> Tensor:
         """Sums over the positions of each unit: what `spread` is the transpose of."""
-        return self.rows(flat) * self._counts(flat)
+        rows = self.rows(flat)
+        return rows * self._counts(rows)
 
     def _counts(self, flat: Tensor) -> Tensor:
         import numpy as np

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import pickle
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +15,13 @@ from descents_for_tests import CNN, drawn, same, state, tensors
 from test_generation import model_of as language_model
 from test_generation import sample as prompt_sample
 
+from harness import serial
 from harness.classifiers.huggingface import HuggingFace
 from harness.explainers.attributions.shapley import ExactShapley
 from harness.explainers.concepts.activations import collect
 from harness.explainers.concepts.as_target import ConceptModel
 from harness.explainers.concepts.asked import Asked
-from harness.explainers.concepts.importance import importance, overall
+from harness.explainers.concepts.importance import ConceptImportance, importance, overall
 from harness.explainers.concepts.layer import Layer
 from harness.explainers.concepts.spaces.fit import fit
 from harness.explainers.explain import explain
@@ -381,3 +383,42 @@ def test_changing_nothing_changes_nothing(tmp_path: Path) -> None:
         plain = layer.outputs(readings)
         same_again = layer.outputs(readings, lambda _, rows: rows)
         np.testing.assert_allclose(same_again, plain, atol=1e-12)
+
+
+def test_a_concept_of_a_language_model_is_explained_by_the_words_of_its_prompt(
+    tmp_path: Path,
+) -> None:
+    model = language_model("gpt2")
+    acts = collect(model, [prompt_sample()], "transformer.h.0", "token", tmp_path / "a")
+    space = fit("pca", acts, concepts=2)
+    concepts = ConceptModel(model, [prompt_sample()], "transformer.h.0", "token", space, "mean")
+    (one,) = explain(concepts, [prompt_sample()], "exact_shapley", "word", target="pca 1")
+    assert one.completeness_error < 1e-9
+    assert one.full == pytest.approx(
+        space.encode(np.concatenate(list(acts)))[:, 1].mean(), abs=1e-4
+    )
+    (gradient,) = explain(concepts, [prompt_sample()], "input_x_gradient", "word", target="pca 1")
+    assert any(value for value in gradient.values)
+
+
+def test_half_precision_changes_little(tmp_path: Path) -> None:
+    folder = make("bert", tmp_path / "bert")[0]
+    found = []
+    for dtype in ("bfloat16", "float64"):
+        classifier = HuggingFace(str(folder), dtype=dtype)
+        space = fit("random", np.random.default_rng(0).normal(size=(9, 32)), concepts=2)
+        layer = "bert.encoder.layer.0"
+        asked = Asked.of(classifier, samples()[:3], layer, "word", target=1)
+        found.append([one.values for one in importance(asked, space, "ablation")])
+    size = np.abs(found[1]).max()
+    assert size > 0.01
+    np.testing.assert_allclose(found[0], found[1], atol=0.15 * size)
+
+
+def test_spaces_and_what_was_found_go_to_another_process() -> None:
+    _, asked, space, rows = linear_case(concepts=2)
+    again = pickle.loads(pickle.dumps(space))
+    assert np.array_equal(again.encode(rows), space.encode(rows))
+    found = importance(asked, space)
+    assert pickle.loads(pickle.dumps(found)) == found
+    assert serial.loads(ConceptImportance, serial.dumps(found[0])) == found[0]
