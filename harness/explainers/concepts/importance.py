@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from harness import fields, plugins
 from harness.explainers.concepts.asked import Asked
 from harness.explainers.concepts.spaces.space import Space
+from harness.explainers.engine import Progress
 from harness.explainers.games import Game, Perturbation
 from harness.plugins import blamed
 from harness.records import HarnessError
@@ -66,6 +67,7 @@ def importance(
     budget: int | None = None,
     seed: int = 0,
     settings: Mapping[str, Any] | None = None,
+    progress: Progress | None = None,
 ) -> list[ConceptImportance]:
     """The importance of each concept for each sample and target of `asked`, samples first.
 
@@ -74,7 +76,8 @@ def importance(
     - `ablation` (`leave_one_out`): the output less that without the concept, in all units at once
     - any other perturbation method, by name or as an object: `sobol`, `kernel_shap`, ...
 
-    A concept that a sample has none of is no player and has 0. `budget` is that of one sample.
+    A concept that a sample has none of is no player and has 0. `budget` is that of one sample;
+    `progress` is told how many evaluations are done, and how many are known to be needed so far.
     Raises `HarnessError` for a model without gradients, an unknown method, one that is no
     perturbation method, and a budget that is too small.
     """
@@ -91,7 +94,7 @@ def importance(
             f"importance by {name}: concepts are removed and seen to be missed; use {GRADIENT} or "
             "a perturbation method, such as sobol"
         )
-    return _by_play(asked, space, name, made, budget, seed)
+    return _Playing(asked, space, name, made, seed, progress).found(budget)
 
 
 def overall(found: Sequence[ConceptImportance]) -> dict[str, tuple[float, float]]:
@@ -126,119 +129,138 @@ def _by_gradient(asked: Asked, space: Space) -> list[ConceptImportance]:
     return found
 
 
-def _by_play(
-    asked: Asked, space: Any, name: str, method: Perturbation, budget: int | None, seed: int
-) -> list[ConceptImportance]:
-    """Each sample's game; the sets of all samples are asked for together, round by round."""
-    import numpy as np
+class _Playing:
+    """The games of all samples, whose sets are asked for together, round by round."""
 
-    rows = [rows.double().numpy() for _, rows in asked.layer.rows(asked.readings)]
-    concepts = [space.encode(mine) for mine in rows]
-    players = [np.flatnonzero((codes != 0).any(axis=0)) for codes in concepts]
-    plays: dict[int, Any] = {}
-    for place, own in enumerate(players):
-        if len(own):
-            plays[place] = method.play(_game(asked, name, method, place, len(own), budget, seed))
-    played: dict[int, Any] = {}
-    seen: dict[int, set[bytes]] = {place: set() for place in plays}
-    asking = {}
-    for place, play in plays.items():
-        with blamed(f"importance by {name} failed"):
-            asking[place] = np.asarray(next(play), dtype=bool)
-    while asking:
-        answers = _answers(asked, space, concepts, players, asking)
-        after = {}
-        for place, sets in asking.items():
-            seen[place].update(row.tobytes() for row in np.packbits(sets, axis=1))
-            with blamed(f"importance by {name} failed"):
-                try:
-                    after[place] = np.asarray(plays[place].send(answers[place]), dtype=bool)
-                except StopIteration as end:
-                    played[place] = end.value
-        asking = after
-    full = asked.values(asked.outputs)
-    nothing = {p: np.zeros((1, len(own)), dtype=bool) for p, own in enumerate(players) if len(own)}
-    empty = _answers(asked, space, concepts, players, nothing)
-    found = []
-    for place, own in enumerate(players):
-        for target in range(len(full[place])):
-            values = np.zeros(len(space.names))
-            errors = None
-            notes: tuple[str, ...] = ()
-            if len(own):
-                values[own] = played[place].values[:, target]
-                notes = played[place].notes
-                if played[place].standard_errors is not None:
-                    errors = np.zeros(len(space.names))
-                    errors[own] = played[place].standard_errors[:, target]
-            last = empty[place][0, target] if len(own) else full[place][target]
-            found.append(
-                _record(
-                    asked, space, place, target, name, values,
-                    standard_errors=None if errors is None else tuple(errors.tolist()),
-                    full=float(full[place][target]), empty=float(last),
-                    evaluations=len(seen.get(place, ())),
-                    settings=dict(method.settings), seed=seed, notes=notes,
-                )
-            )  # fmt: skip
-    return found
+    def __init__(
+        self,
+        asked: Asked,
+        space: Any,
+        name: str,
+        method: Perturbation,
+        seed: int,
+        progress: Progress | None,
+    ) -> None:
+        import numpy as np
 
+        self._asked, self._space, self._name = asked, space, name
+        self._method, self._seed, self._progress = method, seed, progress
+        self._full = asked.values(asked.outputs)
+        rows = [rows.double().numpy() for _, rows in asked.layer.rows(asked.readings)]
+        self._concepts = [space.encode(mine) for mine in rows]
+        self._players = [np.flatnonzero((codes != 0).any(axis=0)) for codes in self._concepts]
+        self._done = self._needed = 0
 
-def _game(
-    asked: Asked, name: str, method: Perturbation, place: int, players: int,
-    budget: int | None, seed: int,
-) -> Game:  # fmt: skip
-    with blamed(f"importance by {name} failed"):
-        least = min(method.least(players), 2 ** min(players, 62))
-        wanted = method.budget(players) if budget is None else budget
-    if wanted < least:
-        raise HarnessError(
-            f"importance by {name}: a budget of {wanted} evaluations is too small for the "
-            f"{players} concepts of sample '{asked.readings[place].sample}'; it needs {least}"
+    def found(self, budget: int | None) -> list[ConceptImportance]:
+        """Each game to its end."""
+        import numpy as np
+
+        playing = [place for place, own in enumerate(self._players) if len(own)]
+        plays = {place: self._method.play(self._game(place, budget)) for place in playing}
+        empty = self._values(
+            {place: np.zeros((1, len(self._players[place])), dtype=bool) for place in playing}
         )
-    return Game(players, wanted, seed, (0,) * players)
+        played: dict[int, Any] = {}
+        seen: dict[int, set[bytes]] = {place: set() for place in playing}
+        answers: dict[int, Array | None] = dict.fromkeys(playing)
+        while answers:
+            asking = {}
+            for place, answer in answers.items():
+                with blamed(f"importance by {self._name} failed"):
+                    try:
+                        sets = next(plays[place]) if answer is None else plays[place].send(answer)
+                    except StopIteration as end:
+                        played[place] = end.value
+                        continue
+                asking[place] = np.asarray(sets, dtype=bool)
+                seen[place].update(row.tobytes() for row in np.packbits(asking[place], axis=1))
+            answers = {**self._values(asking)}
+        return [
+            self._importance(place, target, played.get(place), len(seen.get(place, ())), empty)
+            for place in range(len(self._players))
+            for target in range(len(self._full[place]))
+        ]
 
+    def _game(self, place: int, budget: int | None) -> Game:
+        players = len(self._players[place])
+        with blamed(f"importance by {self._name} failed"):
+            least = min(self._method.least(players), 2 ** min(players, 62))
+            wanted = self._method.budget(players) if budget is None else budget
+        if wanted < least:
+            raise HarnessError(
+                f"importance by {self._name}: a budget of {wanted} evaluations is too small for "
+                f"the {players} concepts of sample '{self._asked.readings[place].sample}'; it "
+                f"needs {least}"
+            )
+        return Game(players, wanted, self._seed, (0,) * players)
 
-def _answers(
-    asked: Asked,
-    space: Space,
-    concepts: Sequence[Array],
-    players: Sequence[NDArray[np.int64]],
-    asking: Mapping[int, NDArray[np.bool_]],
-) -> dict[int, Array]:
-    """The targets' values, sets x targets, of sets of concepts that are kept."""
-    import numpy as np
-    import torch
+    def _values(self, asking: Mapping[int, NDArray[np.bool_]]) -> dict[int, Array]:
+        """The targets' values, sets x targets, of sets of concepts that are kept. With every one
+        kept nothing is taken away, so that is the model's own output."""
+        import numpy as np
 
-    # The full set is the model's own output: nothing is taken away.
-    tasks = [
-        (place, number)
-        for place, sets in asking.items()
-        for number, kept in enumerate(sets)
-        if not kept.all()
-    ]
-    full = asked.values(asked.outputs)
-    values = {
-        place: np.repeat(full[place][None], len(sets), axis=0) for place, sets in asking.items()
-    }
-    for start in range(0, len(tasks), _ROUND):
-        part = tasks[start : start + _ROUND]
+        found = {
+            place: np.repeat(self._full[place][None], len(sets), axis=0)
+            for place, sets in asking.items()
+        }
+        tasks = [
+            (place, number)
+            for place, sets in asking.items()
+            for number, kept in enumerate(sets)
+            if not kept.all()
+        ]
+        self._needed += len(tasks)
+        for start in range(0, len(tasks), _ROUND):
+            part = tasks[start : start + _ROUND]
+            gone = [self._players[place][~asking[place][number]] for place, number in part]
+            for (place, number), value in zip(part, self._without(part, gone), strict=True):
+                found[place][number] = value
+            self._done += len(part)
+            if self._progress is not None:
+                self._progress(self._done, self._needed)
+        return found
 
-        def without(at: int, rows: Tensor, part: Any = part) -> Tensor:
-            place, number = part[at]
-            gone = players[place][~asking[place][number]]
-            share = concepts[place][:, gone] @ space.directions[gone]
+    def _without(
+        self, part: Sequence[tuple[int, int]], gone: Sequence[NDArray[np.int64]]
+    ) -> list[Array]:
+        """The targets' values of samples, each without some concepts."""
+        import torch
+
+        asked, directions = self._asked, self._space.directions
+
+        def change(at: int, rows: Tensor) -> Tensor:
+            share = self._concepts[part[at][0]][:, gone[at]] @ directions[gone[at]]
             return rows - torch.from_numpy(share).to(rows)
 
         readings = [asked.readings[place] for place, _ in part]
-        outputs = asked.layer.outputs(readings, without)
-        own = Asked(
-            asked.layer, readings, outputs, [asked.targets[place] for place, _ in part],
-            asked.output,
+        targets = [asked.targets[place] for place, _ in part]
+        outputs = asked.layer.outputs(readings, change)
+        return Asked(asked.layer, readings, outputs, targets, asked.output).values(outputs)
+
+    def _importance(
+        self, place: int, target: int, played: Any, evaluations: int, empty: Mapping[int, Array]
+    ) -> ConceptImportance:
+        import numpy as np
+
+        full = float(self._full[place][target])
+        more: dict[str, Any] = {"settings": dict(self._method.settings), "seed": self._seed}
+        values = np.zeros(len(self._space.names))
+        if played is None:  # the sample has none of any concept
+            return _record(
+                self._asked, self._space, place, target, self._name, values,
+                full=full, empty=full, **more,
+            )  # fmt: skip
+        own = self._players[place]
+        values[own] = played.values[:, target]
+        if played.standard_errors is not None:
+            errors = np.zeros(len(values))
+            errors[own] = played.standard_errors[:, target]
+            more["standard_errors"] = tuple(errors.tolist())
+        return _record(
+            self._asked, self._space, place, target, self._name, values, full=full,
+            empty=float(empty[place][0, target]), evaluations=evaluations, notes=played.notes,
+            **more,
         )  # fmt: skip
-        for (place, number), value in zip(part, own.values(outputs), strict=True):
-            values[place][number] = value
-    return values
 
 
 def _record(

@@ -212,6 +212,13 @@ def test_what_a_sample_has_none_of_is_not_asked_for() -> None:
         assert all(v == 0 for v, c in zip(one.values, codes, strict=True) if c == 0)
 
 
+def test_progress_is_told_to_the_end() -> None:
+    _, asked, space, _ = linear_case(concepts=3)
+    told: list[tuple[int, int]] = []
+    importance(asked, space, "ablation", progress=lambda done, total: told.append((done, total)))
+    assert told[-1] == (7 * 4, 7 * 4)  # without each concept, and without all
+
+
 def test_overall_is_the_mean_of_values_and_of_their_sizes() -> None:
     _, asked, space, _ = linear_case(concepts=2)
     found = importance(asked, space)
