@@ -77,6 +77,35 @@ class Layer:
             found.update(zip(batch, outputs, strict=True))
         return [found[place] for place in range(len(readings))]
 
+    def differentiable(
+        self, readings: Sequence[Reading], change: Change
+    ) -> Iterator[tuple[list[int], Tensor]]:
+        """Batch by batch the places of readings and their outputs (rows x columns) when the module
+        says the changed rows, with gradients by whatever `change` depends on. The model's
+        parameters have none."""
+        import torch
+
+        model = self._with_gradients()
+        for batch in self._batches(readings, by_gradient=True):
+            mine = [readings[i] for i in batch]
+            points = torch.stack([model.point(reading) for reading in mine])
+            changed = self._changing(readings, batch, change)
+
+            def hook(_: Any, __: Any, output: Any, changed: Any = changed) -> Any:
+                return _with_first(output, changed(first_of(output, self._where).detach(), 0))
+
+            handle = self.module.register_forward_hook(hook)
+            try:
+                with model.evaluating():
+                    yield batch, model.forward(mine, points)
+            finally:
+                handle.remove()
+
+    def _with_gradients(self) -> Differentiable:
+        if not isinstance(self.model, Differentiable):
+            raise HarnessError(f"{self.model.name} has no gradients; use ablation or Sobol indices")
+        return self.model
+
     def gradients(
         self,
         readings: Sequence[Reading],
@@ -89,9 +118,7 @@ class Layer:
         no target depends on."""
         import torch
 
-        model = self.model
-        if not isinstance(model, Differentiable):
-            raise HarnessError(f"{model.name} has no gradients; use ablation or Sobol indices")
+        model = self._with_gradients()
         found: dict[int, tuple[Places, Tensor, Tensor]] = {}
         for batch in self._batches(readings, by_gradient=True):
             mine = [readings[i] for i in batch]

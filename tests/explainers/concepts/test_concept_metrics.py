@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from descents_for_tests import CNN, MLP, drawn, tensors
+from descents_for_tests import CNN, MLP, drawn, same, state, tensors
 from sklearn.metrics import r2_score, roc_auc_score
 
 from harness.explainers.concepts.activations import collect
@@ -148,6 +148,36 @@ def test_concepts_that_hold_what_decides_are_complete_and_others_are_worth_a_gue
     assert 0.2 < completeness(asked, space, x, concepts=[0]) < 0.95
     wrong = [str((int(row.argmax()) + 1) % 3) for row in asked.outputs]
     assert completeness(asked, space, x, wrong, concepts=[0, 1]) == pytest.approx(1.0)
+
+
+def test_a_map_that_is_learned_through_the_network_finds_what_least_squares_misses() -> None:
+    # The concept is a skewed number that decides by a threshold where its best line does not pass.
+    draw = np.random.default_rng(0)
+    skewed = torch.from_numpy(np.exp(1.5 * draw.normal(size=(600, 1))))
+    x = torch.cat([skewed, skewed.log().tanh(), torch.zeros(600, 4).double()], dim=1)
+
+    class Threshold(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = torch.nn.Identity()
+
+        def forward(self, given: torch.Tensor) -> torch.Tensor:
+            said = self.layer(given)[:, 0]
+            return torch.stack([said - 1, 1 - said], dim=1)
+
+    net = Threshold()
+    asked, other = (
+        Asked.of(net, x[:300], "layer", "pooled"),
+        Asked.of(net, x[300:], "layer", "pooled"),
+    )
+    space = fit("neurons", x)
+    plain = completeness(asked, space, x, concepts=[1])
+    learned = completeness(asked, space, x, concepts=[1], learned=other)
+    assert plain < 0.9
+    assert learned > 0.97
+    before = state(net)
+    completeness(asked, space, x, concepts=[1], learned=other, steps=2)
+    assert same(before, state(net))
 
 
 def test_auc_is_scikit_learns_with_ties() -> None:
