@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
 
 from harness.explainers.attributions.modules import first_tensor, module_named
 from harness.explainers.concepts.places import PLACES, Places, flattened, places_of, shaped
@@ -46,8 +47,9 @@ class Layer:
         self.tokens = batch_tokens or model.tokens
         self.module = module_named(model, name, "concepts")
         self._where = f"module '{name}' of {model.name}"
-        # The readings are kept with their units, so that no other takes over a dead one's id.
-        self._known: dict[int, tuple[Reading, tuple[int, ...], Places]] = {}
+        # A reading's units, as long as somebody keeps the reading.
+        self._known: WeakKeyDictionary[Reading, tuple[tuple[int, ...], Places]]
+        self._known = WeakKeyDictionary()
 
     def read(self, samples: Sequence[Sample]) -> list[Reading]:
         """Samples as the model sees them."""
@@ -140,12 +142,12 @@ class Layer:
     def _places(self, reading: Reading, said: Tensor) -> Places:
         """The units of one sample; a language model's answer is read but for its last token."""
         shape = tuple(said.shape[1:])
-        known = self._known.get(id(reading))
-        if known is None or known[1] != shape:
+        known = self._known.get(reading)
+        if known is None or known[0] != shape:
             answer = list(self.model.columns(reading))[:-1] if hasattr(reading, "answer") else []
-            known = (reading, shape, places_of(reading, shape, self.at, self._where, answer))
-            self._known[id(reading)] = known
-        return known[2]
+            known = (shape, places_of(reading, shape, self.at, self._where, answer))
+            self._known[reading] = known
+        return known[1]
 
     # --- passes ---------------------------------------------------------------------------
 

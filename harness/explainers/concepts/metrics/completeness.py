@@ -50,7 +50,7 @@ def completeness(
         told = _with_one(space.strength(batch)[:, chosen])
         inner += told.T @ told
         products += told.T @ batch.astype(np.float64)
-    back: NDArray[np.float64] = np.linalg.lstsq(inner, products, rcond=1e-10)[0]
+    back = np.linalg.lstsq(inner, products, rcond=1e-10)[0].astype(np.float64)
     if learned is not None:
         fields.whole("completeness", 1, steps=steps)
         back = _improved(back, learned, space, chosen, steps)
