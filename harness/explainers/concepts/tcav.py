@@ -99,8 +99,8 @@ def tcav(
     unit: each concept is held against each random set, and each random set against the next one.
     Vectors of one concept share its rows, so their scores vary less than those of new rows would,
     and the paper's test promises more than it holds: with ten random sets, of concepts that were
-    random themselves a quarter had a p-value below .05, and none below .001. Raises `HarnessError` for fewer than three
-    random sets and for rows of another width.
+    random themselves a quarter had a p-value below .05, and none below .001. Raises `HarnessError`
+    for fewer than three random sets and for rows of another width.
     """
     from scipy.stats import ttest_ind
     from statsmodels.stats.multitest import multipletests
