@@ -5,7 +5,7 @@ concept (and its sign) is chosen by AUC on validation forests and measured on te
 is a cell of the layer's grid, and has a lesion where its mask touches it. Beside each stand the
 patch's brightness (the sign chosen likewise) and the best of as many random directions, chosen and
 measured in the same way (mean of several draws). Bar: .8 for each of three types. Run:
-`OMP_NUM_THREADS=1 python benchmarks/octa_concepts.py` (15 minutes on one core), figures go to
+`OMP_NUM_THREADS=1 python benchmarks/octa_concepts.py` (20 minutes on a busy core), figures go to
 `benchmarks/results/octa_concepts.json`.
 """
 
@@ -79,7 +79,8 @@ class Patches:
 
 @dataclass(frozen=True)
 class Found:
-    """One lesion type told by one concept: AUC on validation and on test forests."""
+    """One lesion type told by one concept: AUC on validation and on test forests. `others` is how
+    well the same concept, with the same sign, tells the other types on test forests."""
 
     preset: str
     layer: str
@@ -91,6 +92,7 @@ class Found:
     test: float
     brightness: float
     random: float
+    others: Mapping[str, float]
 
 
 def draw(preset: Preset, forests: int, draws: int, seed: int, size: int) -> Drawn:
@@ -124,19 +126,36 @@ def patches(classifier: Any, drawn: Drawn, layer: str, folder: Path) -> Patches:
     )
 
 
+@dataclass(frozen=True, eq=False)
+class Chosen:
+    """For each lesion type the place and sign of the concept that is best on validation rows, its
+    AUC there, and on test rows its AUCs for all types (chosen x types)."""
+
+    places: NDArray[np.int64]
+    signs: NDArray[np.float64]
+    validation: NDArray[np.float64]
+    test: NDArray[np.float64]
+
+    @property
+    def own(self) -> NDArray[np.float64]:
+        """Each type's AUC by its own concept."""
+        return np.diagonal(self.test)
+
+
 def chosen(
     validation: NDArray[Any], test: NDArray[Any], told: Patches, measured: Patches
-) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-    """For each lesion type the best concept and its sign on validation rows, and both AUCs."""
+) -> Chosen:
+    """The best concepts of strengths, rows x concepts."""
     found = auc(validation, told.known)
     places, signs = best(found)
-    types = np.arange(len(LESIONS))
-    after = auc(test[:, places], measured.known)[types, types]
-
-    def turned(values: NDArray[np.float64]) -> NDArray[np.float64]:
-        return np.where(signs > 0, values, 1 - values)
-
-    return places, signs, turned(found[places, types]), turned(after)
+    before = found[places, np.arange(len(LESIONS))]
+    after = auc(test[:, places], measured.known)
+    return Chosen(
+        places,
+        signs,
+        np.where(signs > 0, before, 1 - before),
+        np.where(signs[:, None] > 0, after, 1 - after),
+    )
 
 
 def at_layer(
@@ -150,7 +169,7 @@ def at_layer(
     fitted, told, measured = given["fit"], given["validation"], given["test"]
     grid = int(np.sqrt(len(fitted.rows) / len(parts["fit"].samples)))
     size = parts["fit"].pixels.shape[1] // grid
-    bright = chosen(told.brightness[:, None], measured.brightness[:, None], told, measured)[3]
+    bright = chosen(told.brightness[:, None], measured.brightness[:, None], told, measured).own
     by_random: dict[int, NDArray[np.float64]] = {}
     found: list[Found] = []
     tops: dict[str, tuple[float, NDArray[Any], Patches]] = {}
@@ -158,39 +177,42 @@ def at_layer(
         start = time.perf_counter()
         space = fit(name, fitted.rows, **settings)
         both = [strengths_of(space, part.rows) for part in (told, measured)]
-        places, signs, before, after = chosen(*both, told, measured)
+        picked = chosen(*both, told, measured)
         count = len(space.names)
         if count not in by_random:
+            drawn = [
+                fit("random", fitted.rows, concepts=count, seed=seed)
+                for seed in range(RANDOM_DRAWS)
+            ]
+            several = [[strengths_of(one, p.rows) for p in (told, measured)] for one in drawn]
             by_random[count] = np.mean(
-                [
-                    chosen(*[strengths_of(one, p.rows) for p in (told, measured)], told, measured)[
-                        3
-                    ]
-                    for one in (
-                        fit("random", fitted.rows, concepts=count, seed=seed)
-                        for seed in range(RANDOM_DRAWS)
-                    )
-                ],
-                axis=0,
+                [chosen(*one, told, measured).own for one in several], axis=0
             )
         for place, lesion in enumerate(LESIONS):
-            concept = ("" if signs[place] > 0 else "less of ") + space.names[places[place]]
-            figures = (before, after, bright, by_random[count])
+            sign, concept = picked.signs[place], space.names[picked.places[place]]
+            before = float(picked.validation[place])
             one = Found(
-                preset,
-                layer,
-                size,
-                name,
-                lesion,
-                concept,
-                *(float(f[place]) for f in figures),
+                preset=preset,
+                layer=layer,
+                patch=size,
+                space=name,
+                lesion=lesion,
+                concept=concept if sign > 0 else f"less of {concept}",
+                validation=before,
+                test=float(picked.own[place]),
+                brightness=float(bright[place]),
+                random=float(by_random[count][place]),
+                others={
+                    other: float(value)
+                    for other, value in zip(LESIONS, picked.test[place], strict=True)
+                    if other != lesion
+                },
             )
             found.append(one)
-            if lesion not in tops or before[place] > tops[lesion][0]:
-                own = signs[place] * both[1][:, places[place]]
-                tops[lesion] = (float(before[place]), own, measured)
+            if lesion not in tops or before > tops[lesion][0]:
+                tops[lesion] = (before, sign * both[1][:, picked.places[place]], measured)
         line = "  ".join(
-            f"{lesion} {value:.3f}" for lesion, value in zip(LESIONS, after, strict=True)
+            f"{lesion} {value:.3f}" for lesion, value in zip(LESIONS, picked.own, strict=True)
         )
         print(f"{preset} {layer} {name}: {line}  ({time.perf_counter() - start:.0f} s)", flush=True)
     return found, tops
@@ -252,7 +274,8 @@ def main() -> None:
             print(
                 f"{preset} {lesion}: {one.test:.3f} [{interval.low:.3f}, {interval.high:.3f}] by "
                 f"{one.concept} of {one.space} at {one.layer} ({one.patch} px); brightness "
-                f"{one.brightness:.3f}; best of as many random directions {one.random:.3f}; bar "
+                f"{one.brightness:.3f}; best of as many random directions {one.random:.3f}; for "
+                f"others {', '.join(f'{k} {v:.3f}' for k, v in one.others.items())}; bar "
                 f"{'met' if met else 'missed'}",
                 flush=True,
             )
