@@ -284,6 +284,8 @@ def main() -> None:
         json.dumps(
             {
                 "command": "python benchmarks/octa_concepts.py",
+                "presets": options.presets,
+                "layers": options.layers,
                 "weights_sha256": classifier.revision,
                 "seeds": SEEDS,
                 "forests": counts,
