@@ -10,29 +10,41 @@ from harness.records import HarnessError
 
 if TYPE_CHECKING:
     from harness.explainers.inside import Inside
+    from harness.explainers.models.model import Model
 
 
 def network_of(inside: Inside, what: str) -> Any:
     """The classifier's own module. Raises `HarnessError` where it is a function."""
-    if inside.model.module is None:
-        raise HarnessError(
-            f"{what} works inside a network, and {inside.model.name} is a function; give a torch "
-            "module, or use a perturbation method"
-        )
-    return inside.model.module
+    return _network(inside.model, what)
 
 
 def named(inside: Inside, layer: str, what: str) -> Any:
     """A module by its name. Raises `HarnessError` where there is none of that name."""
-    module = network_of(inside, what)
+    return module_named(inside.model, layer, what)
+
+
+def module_named(model: Model, layer: str, what: str) -> Any:
+    """A model's module by its name. Raises `HarnessError` where there is none of that name, and
+    where the model is a function."""
+    module = _network(model, what)
     try:
         return module.get_submodule(layer)
     except AttributeError as error:
         names = [name for name, _ in module.named_modules() if name]
         known = f"{', '.join(names[:5])}, ..., {names[-1]}" if len(names) > 6 else ", ".join(names)
         raise HarnessError(
-            f"{what}: {inside.model.name} has no module '{layer}'; it has {known}"
+            f"{what}: {model.name} has no module '{layer}'; it has {known}"
         ) from error
+
+
+def _network(model: Model, what: str) -> Any:
+    module = getattr(model, "module", None)
+    if module is None:
+        raise HarnessError(
+            f"{what} works inside a network, and {model.name} is a function; give a torch "
+            "module, or use a perturbation method"
+        )
+    return module
 
 
 def first_tensor(output: Any) -> Any:

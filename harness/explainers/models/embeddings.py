@@ -36,7 +36,8 @@ def embedded(module: Any, points: Tensor, table: Any = None) -> Iterator[None]:
             )
         return points.to(found.dtype)
 
-    hook = table.register_forward_hook(replace)
+    # First of all hooks, so that others see what the network goes on with.
+    hook = table.register_forward_hook(replace, prepend=True)
     try:
         yield
     finally:

@@ -2,8 +2,8 @@
 
 A model turns samples into readings, and what is left of them into outputs, one column a class. The
 columns are on a scale of their own: logits that a softmax, or a sigmoid each, makes probabilities
-of; probabilities where the classifier says nothing else; or values that are what they are
-(log-probabilities of the tokens of an answer).
+of; probabilities where the classifier says nothing else; or values that are what they are:
+log-probabilities of the tokens of an answer, or activations.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
-Scale = Literal["softmax", "sigmoid", "probability", "value"]
+Scale = Literal["softmax", "sigmoid", "probability", "value", "activation"]
 OUTPUTS = ("logit", "probability", "log_probability")
 
 
@@ -72,7 +72,7 @@ class Differentiable(Model, Protocol):
 
 def transformed(columns: Any, scale: Scale, output: str, xp: Any) -> Any:
     """Outputs (rows x columns) on the scale that `output` names; `xp` is NumPy or torch."""
-    if output == "logit" or scale == "value":
+    if output == "logit" or scale in ("value", "activation"):
         return columns
     if scale == "probability":
         return columns if output == "probability" else xp.log(xp.clip(columns, 1e-300, None))
@@ -90,6 +90,10 @@ def choose_output(output: str | None, scale: Scale, name: str) -> str:
         if output not in (None, "log_probability"):
             raise HarnessError(f"{name} gives log-probabilities; leave output out")
         return "log_probability"
+    if scale == "activation":
+        if output not in (None, "activation"):
+            raise HarnessError(f"{name} gives activations; leave output out")
+        return "activation"
     if output is None:
         return "probability" if scale == "probability" else "logit"
     if output not in OUTPUTS:

@@ -1,0 +1,155 @@
+"""Labels of concepts by a language model, and whether a label says where the concept is.
+
+Nothing is asked here: `label_request` and `simulation_request` make requests for any backend,
+`read_label` and `read_ratings` read what it generated.
+
+Source: Bills et al. 2023, "Language models can explain neurons in language models": explain,
+simulate, and score by the correlation of simulated with real activations.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from typing import Any
+
+from harness.records import Generation, HarnessError, Message, Part, Request, Sampling
+
+_LONGEST = 200  # characters of a label
+_MOST = 10.0  # of a rating
+_ITEM = re.compile(
+    r"^\s*(?:\((\d+)\)|(\d+)\s*[.:)])\s*(?:rating\s*)?(-?\d+(?:\.\d+)?)", re.M | re.I
+)
+
+_ASK = (
+    "These are places where one unit of a classifier is strongly active, the strongest first. "
+    "In texts the place stands between >> and <<; of pictures you see the place in the middle."
+)
+_CONTRAST = "And these are places where it is not active:"
+_LABEL = (
+    "What do the active places have in common that the others have not? Answer with one short "
+    "phrase of at most ten words, and nothing else."
+)
+_SIMULATE = (
+    "A unit of a classifier is described so: {label}\n\n"
+    "How active is it in each of these places, from 0 (not at all) to 10 (as strongly as it can "
+    "be)? In texts the place stands between >> and <<. Answer with one line for each place: its "
+    "number, a colon, and your rating."
+)
+
+
+def label_request(
+    backend: str,
+    model: str,
+    active: Sequence[Sequence[Part]],
+    silent: Sequence[Sequence[Part]] = (),
+    revision: str | None = None,
+    sampling: Sampling | None = None,
+) -> Request:
+    """Asks for a label of a concept from places (`meaning.content`) where it is strongest and,
+    where given, where it is not. Raises `HarnessError` for no place."""
+    if not active:
+        raise HarnessError("a concept without any active place cannot be labelled")
+    parts = [Part(_ASK), *_numbered(active)]
+    if silent:
+        parts += [Part(_CONTRAST), *_numbered(silent)]
+    return _request(backend, model, (*parts, Part(_LABEL)), revision, sampling, 64)
+
+
+def read_label(generation: Generation) -> str | None:
+    """The label: the first line that says something, without marks around it. `None` where there is
+    none."""
+    if generation.error:
+        return None
+    for line in generation.text.splitlines():
+        bare = re.sub(r"^(?:label|answer)\s*:\s*", "", line.strip().strip("*_`\"'# "), flags=re.I)
+        bare = bare.strip().strip("*_`\"'.")
+        if any(char.isalnum() for char in bare):
+            return bare[:_LONGEST].strip()
+    return None
+
+
+def simulation_request(
+    backend: str,
+    model: str,
+    label: str,
+    places: Sequence[Sequence[Part]],
+    revision: str | None = None,
+    sampling: Sampling | None = None,
+) -> Request:
+    """Asks how active a concept of this label is in each place: places that the label was not made
+    from. Raises `HarnessError` for no place."""
+    if not places:
+        raise HarnessError("there are no places in which a concept could be simulated")
+    parts = (Part(_SIMULATE.format(label=label)), *_numbered(places))
+    return _request(backend, model, parts, revision, sampling, 12 * len(places) + 64)
+
+
+def read_ratings(generation: Generation, count: int) -> tuple[float | None, ...]:
+    """A rating in [0, 10] for each of `count` places; `None` for those without one. Numbered lines
+    are read, or a JSON list of as many numbers."""
+    nothing: tuple[float | None, ...] = (None,) * count
+    if generation.error:
+        return nothing
+    found: dict[int, float] = {}
+    for bracketed, plain, rating in _ITEM.findall(generation.text):
+        found.setdefault(int(bracketed or plain), float(rating))
+    if found:
+        return tuple(_clipped(found.get(place)) for place in range(1, count + 1))
+    return _from_json(generation.text, count) or nothing
+
+
+def simulation_score(simulated: Sequence[float | None], real: Sequence[float]) -> float | None:
+    """The correlation (Pearson) of simulated with real activations over places that were rated, in
+    [-1, 1]; `None` where fewer than three were rated, or where either is constant."""
+    import numpy as np
+
+    pairs = [(s, r) for s, r in zip(simulated, real, strict=True) if s is not None]
+    if len(pairs) < 3:
+        return None
+    one, two = np.array(pairs, dtype=np.float64).T
+    if np.ptp(one) == 0 or np.ptp(two) == 0:
+        return None
+    return float(np.corrcoef(one, two)[0, 1])
+
+
+def _numbered(places: Sequence[Sequence[Part]]) -> list[Part]:
+    """Each place behind its number; texts on one line, so that lines stay countable."""
+    parts: list[Part] = []
+    for number, place in enumerate(places, 1):
+        texts = [" ".join(part.text.split()) for part in place if part.media is None]
+        parts.append(Part(" ".join([f"({number})", *texts])))
+        parts += [part for part in place if part.media is not None]
+    return parts
+
+
+def _request(
+    backend: str,
+    model: str,
+    parts: tuple[Part, ...],
+    revision: str | None,
+    sampling: Sampling | None,
+    most: int,
+) -> Request:
+    drawn = sampling or Sampling(temperature=0.0, max_tokens=most)
+    return Request(backend, model, (Message("user", parts),), revision, drawn)
+
+
+def _clipped(rating: float | None) -> float | None:
+    return None if rating is None else min(_MOST, max(0.0, rating))
+
+
+def _from_json(text: str, count: int) -> tuple[float | None, ...] | None:
+    inner = re.search(r"\[[^\[\]]*\]", text)
+    if inner is None:
+        return None
+    try:
+        values: Any = json.loads(inner[0])
+    except ValueError:
+        return None
+    if len(values) != count:
+        return None
+    return tuple(
+        _clipped(float(value)) if isinstance(value, int | float) else None for value in values
+    )
