@@ -88,7 +88,6 @@ class Line:
     a: Floats
     b: Floats
     same: bool
-    remark: str = ""
 
     @property
     def difference(self) -> float:
@@ -108,8 +107,7 @@ class Line:
         verdict = ("DIFFERS" if self.failed else "equal") if self.same else "other"
         return (
             f"{self.ours:34} {self.theirs:44} {self.a.size:6} {self.a.mean():11.5f} "
-            f"{self.b.mean():11.5f} {self.difference:9.1e} {self.relative:9.1e}  {verdict:8}"
-            f"{self.remark}"
+            f"{self.b.mean():11.5f} {self.difference:9.1e} {self.relative:9.1e}  {verdict}"
         )
 
 
