@@ -1,12 +1,15 @@
 """What a suite of methods and metrics costs, against a straight loop over Captum and definitions.
 
     OMP_NUM_THREADS=1 python benchmarks/explain/suite.py [--model distilbert] [--side loop]
+    OMP_NUM_THREADS=1 python benchmarks/explain/suite.py --evaluations 16 --share 0.3334
 
 The suite: kernel SHAP, LIME, leave-one-out, integrated gradients (50 nodes) and input x gradient on
 32 texts of 10 to 200 words (the first words of NIH answers, lengths in equal ratios), each with
 deletion, insertion, comprehensiveness, sufficiency, infidelity, sensitivity-n, tau-LOO and
 monotonicity at their default settings. Unit word, removal mask, output logit of the predicted
-class; kernel SHAP and LIME have max(100, 4 x words) evaluations on both sides.
+class; kernel SHAP and LIME have max(100, 4 x words) evaluations on both sides. `--evaluations` are
+those of a word, `--share` the part of them that ours has: another benchmark here says at which part
+kernel SHAP's error is Captum's.
 
 The loop takes text by text: Captum's attribution, then each metric as it is defined, asking the
 network for the sets it needs in batches of one length. Captum is given as many perturbations a
@@ -29,18 +32,22 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-import captum.attr
 import numpy as np
 import torch
 import transformers
-from captum._utils.models.linear_model import SkLearnRidge
-from numpy.typing import NDArray
-from scipy.stats import kendalltau
+from straight_loop import BATCH, NODES, Loop
 
 from harness.classifiers.huggingface import HuggingFace
+from harness.explainers.attributions.integrated_gradients import IntegratedGradients
+from harness.explainers.attributions.kernel_shap import KernelShap
+from harness.explainers.attributions.lime import Lime
+from harness.explainers.attributions.occlusion import LeaveOneOut
+from harness.explainers.attributions.saliency import InputXGradient
+from harness.explainers.division import divide
 from harness.explainers.metrics.evaluate import FAITHFULNESS, evaluate
 from harness.explainers.models.choose import model_of
 from harness.explainers.models.reading import Removal
@@ -53,12 +60,6 @@ METHODS = (
 )  # fmt: skip
 EXACT = ("leave_one_out", "integrated_gradients", "input_x_gradient")
 DRAWN = ("infidelity", "sensitivity_n")
-NODES = 50
-BATCH = 4096  # tokens
-STEPS, SHARES = 20, (0.01, 0.05, 0.1, 0.2, 0.5)
-DRAW_SHARES, DRAWS = (0.1, 0.3, 0.5, 0.7, 0.9), 20
-Floats = NDArray[np.float64]
-Sets = NDArray[np.bool_]
 Found = dict[tuple[str, str], Any]
 
 
@@ -152,177 +153,27 @@ def measured(network: Any) -> Iterator[Cost]:
             handle.remove()
 
 
-# --- the straight loop ------------------------------------------------------------------------
+# --- both sides ------------------------------------------------------------------------------
 
 
-class Loop:
-    """Captum's attributions and the metrics' definitions, for one text at a time."""
-
-    def __init__(self, network: Any, ids: Sequence[int], owner: Any, mask: int) -> None:
-        """`ids` with a special token at both ends, `owner` the word of each of the others."""
-        self.network, self.mask = network, mask
-        self.ends = ids[0], ids[-1]
-        self.ids = torch.tensor(ids[1:-1])[None]
-        self.owner = torch.as_tensor(owner[1:-1])[None]
-        self.words = int(self.owner.max()) + 1
-        self.rows = max(1, BATCH // len(ids))
-        self.budget = max(100, 4 * self.words)
-        self.rng = np.random.default_rng(0)
-        both = self._logits(self._ids(np.array([[True] * self.words, [False] * self.words])))
-        self.target = int(both[0].argmax())
-        self.full, self.empty = both[:, self.target].tolist()
-        self.scale = max(abs(self.full - self.empty), 0.01 * float(both.max() - both.min())) or 1.0
-
-    def forward(self, ids: Any) -> Any:
-        """Logits of ids without the special tokens, which are put around them."""
-        first, last = (torch.full((len(ids), 1), end) for end in self.ends)
-        whole = torch.cat([first, ids, last], dim=1)
-        return self.network(input_ids=whole, attention_mask=torch.ones_like(whole)).logits
-
-    def _ids(self, sets: Sets) -> Any:
-        kept = torch.from_numpy(sets)[:, self.owner[0]]
-        return torch.where(kept, self.ids, self.mask)
-
-    def _logits(self, ids: Any) -> Floats:
-        with torch.no_grad():
-            several = [self.forward(batch) for batch in ids.split(self.rows)]
-        found: Floats = torch.cat(several).double().numpy()
-        return found
-
-    def outputs(self, sets: Sets) -> Floats:
-        """The target's logit with only these words kept, in batches."""
-        return self._logits(self._ids(sets))[:, self.target]
-
-    # Attributions ---------------------------------------------------------------------------
-
-    def attribution(self, method: str) -> Floats:
-        """One value a word."""
-        found: Floats = getattr(self, method)().astype(np.float64)
-        return found
-
-    def _perturbing(self, method: Any, **more: Any) -> Floats:
-        said = method.attribute(
-            self.ids, baselines=self.mask, target=self.target, feature_mask=self.owner,
-            perturbations_per_eval=self.rows, **more,
-        )  # fmt: skip
-        values = np.zeros(self.words)
-        values[self.owner[0].numpy()] = said[0].detach().numpy()
-        return values
-
-    def kernel_shap(self) -> Floats:
-        torch.manual_seed(0)
-        return self._perturbing(captum.attr.KernelShap(self.forward), n_samples=self.budget)
-
-    def lime(self) -> Floats:
-        torch.manual_seed(0)
-        method = captum.attr.Lime(self.forward, SkLearnRidge(alpha=1e-3), _similarity)
-        return self._perturbing(method, n_samples=self.budget)
-
-    def leave_one_out(self) -> Floats:
-        return self._perturbing(captum.attr.FeatureAblation(self.forward))
-
-    def integrated_gradients(self) -> Floats:
-        method = captum.attr.LayerIntegratedGradients(self.forward, self._embeddings())
-        return self._summed(
-            method.attribute(
-                self.ids, torch.full_like(self.ids, self.mask), self.target, n_steps=NODES,
-                method="gausslegendre", internal_batch_size=self.rows,
-            )
-        )  # fmt: skip
-
-    def input_x_gradient(self) -> Floats:
-        method = captum.attr.LayerGradientXActivation(self.forward, self._embeddings())
-        return self._summed(method.attribute(self.ids, self.target))
-
-    def _embeddings(self) -> Any:
-        return self.network.get_input_embeddings()
-
-    def _summed(self, said: Any) -> Floats:
-        tokens = said[0, 1:-1].sum(dim=-1).detach().double().numpy()
-        return np.bincount(self.owner[0].numpy(), tokens, self.words)
-
-    # Metrics --------------------------------------------------------------------------------
-
-    def metric(self, name: str, values: Floats) -> float:
-        """By its definition."""
-        found: Callable[[Floats], float] = getattr(self, name)
-        return float(found(values))
-
-    def _top(self, values: Floats, counts: Any) -> Sets:
-        ranks = np.empty(self.words, dtype=int)
-        ranks[np.argsort(-values, kind="stable")] = np.arange(self.words)
-        top: Sets = ranks[None] < np.asarray(counts)[:, None]
-        return top
-
-    def _counts(self) -> Any:
-        steps = min(STEPS, self.words)
-        return np.round(np.arange(steps + 1) * self.words / steps).astype(int)
-
-    def _area(self, sets: Sets) -> float:
-        heights = (self.outputs(sets) - self.empty) / self.scale
-        return float(np.trapezoid(heights, self._counts() / self.words))
-
-    def deletion(self, values: Floats) -> float:
-        return self._area(~self._top(values, self._counts()))
-
-    def insertion(self, values: Floats) -> float:
-        return self._area(self._top(values, self._counts()))
-
-    def _rationales(self, values: Floats) -> Sets:
-        return self._top(values, np.ceil(np.array(SHARES) * self.words - 1e-9).astype(int))
-
-    def comprehensiveness(self, values: Floats) -> float:
-        return float((self.full - self.outputs(~self._rationales(values))).mean() / self.scale)
-
-    def sufficiency(self, values: Floats) -> float:
-        return float((self.full - self.outputs(self._rationales(values))).mean() / self.scale)
-
-    def _drawn(self) -> list[Sets]:
-        sizes = np.round(np.array(DRAW_SHARES) * self.words).astype(int).clip(1, self.words - 1)
-        found = []
-        for size in np.unique(sizes):
-            order = self.rng.random((DRAWS, self.words)).argsort(axis=1)
-            found.append(order < size)
-        return found
-
-    def infidelity(self, values: Floats) -> float:
-        removed = np.concatenate(self._drawn())
-        falls, said = self.full - self.outputs(~removed), removed @ values
-        factor = said @ falls / (said @ said) if said.any() else 0.0
-        return float(((factor * said - falls) ** 2).mean() / (falls**2).mean())
-
-    def sensitivity_n(self, values: Floats) -> float:
-        drawn = self._drawn()
-        falls = self.full - self.outputs(~np.concatenate(drawn))
-        each = zip(drawn, np.split(falls, len(drawn)), strict=True)
-        return float(np.mean([np.corrcoef(sets @ values, fall)[0, 1] for sets, fall in each]))
-
-    def tau_loo(self, values: Floats) -> float:
-        falls = self.full - self.outputs(~np.eye(self.words, dtype=bool))
-        return float(kendalltau(values, falls).statistic)
-
-    def monotonicity(self, values: Floats) -> float:
-        added = ~self._top(values, self._counts()[::-1])
-        moved, said = np.diff(self.outputs(added)), np.diff(added @ values)
-        return float((np.sign(said) * moved >= -1e-6 * max(abs(self.full), self.scale)).mean())
+def budget(words: int, evaluations: float, share: float = 1.0) -> int:
+    """Sets of one text."""
+    return max(words + 2, round(share * max(100, evaluations * words)))
 
 
-def _similarity(_original: Any, _perturbed: Any, kept: Any, **_: Any) -> Any:
-    """The weight of our LIME: cosine distance to all words, width 0.25."""
-    distance = 1 - torch.sqrt(kept.float().mean())
-    return torch.exp(-((distance / 0.25) ** 2))
-
-
-def loop(network: Any, model: Any, samples: Sequence[Sample]) -> tuple[Found, Found]:
+def loop(
+    network: Any, model: Any, samples: Sequence[Sample], evaluations: float
+) -> tuple[Found, Found]:
     """Values and metrics by method, sample and metric."""
-    from harness.explainers.division import divide
-
     values: Found = {}
     metrics: Found = {}
     for sample in samples:
         reading = model.read(sample, Removal())
-        owner = divide(reading, [Word()], "word").unit_of
-        one = Loop(network, reading.ids.tolist(), owner, reading.replacement)
+        division = divide(reading, [Word()], "word")
+        one = Loop(
+            network, reading.ids.tolist(), division.unit_of, reading.replacement,
+            budget(len(division.players), evaluations),
+        )  # fmt: skip
         for method in METHODS:
             values[method, sample.id] = one.attribution(method)
             for name in FAITHFULNESS:
@@ -331,12 +182,22 @@ def loop(network: Any, model: Any, samples: Sequence[Sample]) -> tuple[Found, Fo
     return values, metrics
 
 
-def ours(classifier: Any, samples: Sequence[Sample]) -> tuple[Found, Found]:
+def ours(
+    classifier: Any, samples: Sequence[Sample], evaluations: float, share: float
+) -> tuple[Found, Found]:
     """The same from one call."""
+    methods: dict[str, Any] = {
+        "kernel_shap": KernelShap(),
+        "lime": Lime(),
+        "leave_one_out": LeaveOneOut(),
+        "integrated_gradients": IntegratedGradients(steps=NODES, nodes="gauss_legendre"),
+        "input_x_gradient": InputXGradient(),
+    }
+    for name in ("kernel_shap", "lime"):
+        methods[name].budget = partial(budget, evaluations=evaluations, share=share)
     evaluation = evaluate(
-        classifier, samples, list(METHODS), "word", metrics=list(FAITHFULNESS), references=(),
+        classifier, samples, methods, "word", metrics=list(FAITHFULNESS), references=(),
         batch_tokens=BATCH,
-        settings={"integrated_gradients": {"steps": NODES, "nodes": "gauss_legendre"}},
     )  # fmt: skip
     values: Found = {
         (one.method, one.sample): np.array(one.values, dtype=np.float64)
@@ -374,6 +235,8 @@ def main() -> None:
     parser.add_argument("--side", choices=("both", "ours", "loop"), default="both")
     parser.add_argument("--texts", type=int, default=32)
     parser.add_argument("--words", type=int, nargs=2, default=(10, 200), metavar=("FROM", "TO"))
+    parser.add_argument("--evaluations", type=float, default=4, help="of a word, and 100 at least")
+    parser.add_argument("--share", type=float, default=1.0, help="of these, ours")
     parser.add_argument("--data", type=Path, default=data)
     parser.add_argument("--profile", type=Path, help="write a cProfile of our side there")
     arguments = parser.parse_args()
@@ -384,8 +247,10 @@ def main() -> None:
         make_checkpoint(arguments.model, texts, Path(folder))
         classifier = HuggingFace(folder, batch_tokens=BATCH)
         model = model_of(classifier, samples)
-        ours(classifier, samples[:1])
-        loop(classifier.module, model, samples[:1])  # both: imports, and memory that is kept
+        ours(classifier, samples[:1], arguments.evaluations, arguments.share)
+        loop(
+            classifier.module, model, samples[:1], arguments.evaluations
+        )  # both: imports, and memory that is kept
         compare(classifier, model, samples, arguments)
 
 
@@ -393,14 +258,18 @@ def compare(classifier: Any, model: Any, samples: Sequence[Sample], arguments: A
     """Measures one side or both."""
     print(
         f"{arguments.model}, {len(samples)} texts, {len(METHODS)} methods x {len(FAITHFULNESS)} "
-        f"metrics, {torch.get_num_threads()} threads, load {os.getloadavg()[0]:.1f}"
+        f"metrics, {arguments.evaluations:g} evaluations a word, ours {arguments.share:.2f} of it, "
+        f"{torch.get_num_threads()} threads, load {os.getloadavg()[0]:.1f}"
     )
     head = ("CPU s", "wall s", "rows", "tokens", "with grad", "outside the network, CPU s")
     print(f"{'':6}{head[0]:>8} {head[1]:>8} {head[2]:>9} {head[3]:>11} {head[4]:>9} {head[5]}")
     results, costs = {}, {}
     sides: dict[str, Callable[[], tuple[Found, Found]]] = {
-        "ours": lambda: _profiled(lambda: ours(classifier, samples), arguments.profile),
-        "loop": lambda: loop(classifier.module, model, samples),
+        "ours": lambda: _profiled(
+            lambda: ours(classifier, samples, arguments.evaluations, arguments.share),
+            arguments.profile,
+        ),
+        "loop": lambda: loop(classifier.module, model, samples, arguments.evaluations),
     }
     for side, run in sides.items():
         if arguments.side in ("both", side):
