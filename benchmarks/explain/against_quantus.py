@@ -121,7 +121,7 @@ def run_quantus(python: str, given: Mapping[str, Any]) -> tuple[dict[str, Any], 
     side = Path(__file__).with_name("quantus_side.py")
     with tempfile.TemporaryDirectory() as folder:
         np.savez(Path(folder) / "given.npz", **given)
-        subprocess.run([python, str(side), folder], check=True)
+        subprocess.run([python, str(side), folder], check=True, stdout=subprocess.DEVNULL)
         with np.load(Path(folder) / "said.npz", allow_pickle=False) as file:
             said = dict(file)
         return said, json.loads((Path(folder) / "failed.json").read_text())
