@@ -174,7 +174,7 @@ class Loop:
         return float(kendalltau(values, falls).statistic)
 
     def monotonicity(self, values: Floats) -> float:
-        added = ~self._top(values, self._counts()[::-1])
+        added = self._top(-values, self._counts())  # smallest first
         moved, said = np.diff(self.outputs(added)), np.diff(added @ values)
         return float((np.sign(said) * moved >= -1e-6 * max(abs(self.full), self.scale)).mean())
 
