@@ -108,8 +108,9 @@ def _of_array(mask: NDArray[Any], part: ArrayPart, sample: Sample) -> NDArray[np
 
     places = part.array.shape[:-1]
     mask = np.asarray(mask)
-    if mask.shape != places:
-        mask = mask.reshape(mask.shape[-len(places) :]) if mask.size == np.prod(places) else mask
+    # An axis of one place or channel may be there or not.
+    if [side for side in mask.shape if side != 1] == [side for side in places if side != 1]:
+        mask = mask.reshape(places)
     if mask.shape != places:
         raise HarnessError(
             f"the evidence of sample '{sample.id}' has the shape {mask.shape}, its input {places}"

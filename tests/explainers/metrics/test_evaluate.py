@@ -130,6 +130,17 @@ def test_evidence_that_stands_in_no_record_is_given_beside_the_samples() -> None
         harness.evaluate(network, x, "saliency", metrics="iou", evidence=np.ones((3, 5)))
 
 
+@pytest.mark.parametrize("shape", [(8, 8), (1, 8, 8), (8, 8, 1)])
+def test_a_mask_is_read_with_or_without_axes_of_one(shape: tuple[int, ...]) -> None:
+    network, x = CNN(), drawn(1, 3, 8, 8)
+    squares = np.arange(64).reshape(8, 8) < 20
+    found = harness.evaluate(
+        network, x, (), "feature", metrics="relevance_mass", channels="first", references=(),
+        attributions={"planted": squares[None].astype(float)}, evidence=squares.reshape(1, *shape),
+    )  # fmt: skip
+    assert values_of(found, "relevance_mass", "planted") == [1.0]
+
+
 def test_spans_of_a_text_are_evidence_for_the_words_they_touch() -> None:
     text = "slow emptying at the scan"
     sample = Sample("a", (Part(text),), evidence=(Evidence("spans", "why", ((0, 4), (21, 25))),))
