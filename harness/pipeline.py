@@ -15,6 +15,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from harness import serial
 from harness.asking import Models
 from harness.generate import Budget, check_servers, generate, tasks
 from harness.identity import digest
@@ -23,7 +24,14 @@ from harness.manifest import Manifest, file_hashes
 from harness.outcomes import cell_outcome
 from harness.plan import Plan, PlannedCell, make_plan
 from harness.plugins import blamed
-from harness.records import UNSCORABLE, Attribution, Generation, HarnessError
+from harness.records import (
+    UNSCORABLE,
+    Attribution,
+    ConceptSpace,
+    Generation,
+    HarnessError,
+    StoredScore,
+)
 from harness.scoring import Run, make_scorers, score, version
 from harness.store import Store
 from harness.suite import EVIDENCE_CONTROLS, ExplainSpec, ModelSpec, PartSpec, Suite
@@ -183,6 +191,50 @@ def evaluate(
             store.put_scores(scores)
             store.set_meta({"evaluated": marks(scores)})
     return found, folder
+
+
+def concepts(
+    suite: Suite,
+    layer: str,
+    at: str,
+    kinds: Sequence[str],
+    count: int,
+    *,
+    target: str | None = None,
+    seed: int | None = None,
+    settings: Mapping[str, Any] | None = None,
+    out: str | Path | None = None,
+    samples: int | None = None,
+    progress: Progress | None = None,
+) -> tuple[list[tuple[ConceptSpace, list[StoredScore]]], Path]:
+    """Fits spaces of concepts to what a layer of a suite's classifier says, and measures them.
+
+    Activations and directions lie in the run's folder below `concepts/`; the spaces and their
+    scores are kept beside whatever the run holds, in the place of earlier ones. Raises
+    `HarnessError` as `harness.explainers.concepts.suites.found` does.
+    """
+    from harness.explainers.concepts.suites import found
+
+    if suite.classifier is None:
+        raise HarnessError("the suite has no classifier, so it has no concepts")
+    progress = progress or Silent()
+    folder = Path(out) if out is not None else suite.run_folder
+    inputs = limit(prepare(suite), samples)
+    classifier = suite.classifier.create("classifiers", suite.folder)
+    made = found(
+        classifier, inputs.samples, layer, at, kinds, count,
+        folder / "concepts" / digest([layer, at, samples])[:10],
+        target=target, seed=suite.seed if seed is None else seed, settings=settings,
+        progress=partial(progress.advance, "concepts"),
+    )  # fmt: skip
+    with Store.write(folder) as store:
+        _refuse_other(store, suite)
+        with store.transaction():
+            store.put_scores(score for _, scores in made for score in scores)
+            spaces = [serial.dumps(space) for space, _ in made]
+            version = next(score.version for _, scores in made for score in scores)
+            store.set_meta({"concept_spaces": {"version": version, "spaces": spaces}})
+    return made, folder
 
 
 def _explained(

@@ -248,6 +248,44 @@ class Attribution:
     notes: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True)
+class ConceptExample:
+    """A place where a concept is as strong as `strength`. `shape` is the height and width of the
+    array that the unit's box counts in, for images."""
+
+    sample: str
+    unit: Unit
+    strength: float
+    shape: tuple[int, int] | None = None
+
+
+@dataclass(frozen=True)
+class ConceptSpace:
+    """Concepts that were fitted to what the module `layer` of a classifier says of units (`at`).
+
+    `id` hashes all that the space follows from. `effects` are each concept's mean importance for
+    `target` (gradient x concept, in units of the output); `examples`, in the order of `concepts`,
+    the places where each is strongest. The directions lie in the run's folder, in `file`.
+    """
+
+    id: str
+    kind: str
+    layer: str
+    at: str
+    concepts: tuple[str, ...]
+    rows: int
+    width: int
+    samples: int
+    target: str
+    file: str
+    effects: Mapping[str, float] = field(default_factory=dict)
+    examples: tuple[tuple[ConceptExample, ...], ...] = ()
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    seed: int = 0
+    classifier: str = ""
+    notes: tuple[str, ...] = ()
+
+
 # --- what is asked ------------------------------------------------------------------------
 
 

@@ -15,6 +15,7 @@ from harness.records import (
     MODEL_OUTCOMES,
     Attribution,
     Cell,
+    ConceptSpace,
     Generation,
     GoldRecordStatus,
     Message,
@@ -309,6 +310,15 @@ class ExplainerSummary:
 
 
 @dataclass(frozen=True)
+class ConceptSummary:
+    """A space of concepts, what it is worth by metric, and the samples of its examples."""
+
+    space: ConceptSpace
+    worth: Mapping[str, float | None]
+    samples: tuple[Sample, ...] = ()
+
+
+@dataclass(frozen=True)
 class GoldStatus:
     """How far the gold may be trusted: counts of records by status, and of claims."""
 
@@ -354,5 +364,6 @@ class Results:
     gold: GoldStatus
     views: tuple[SampleView, ...]
     explainers: tuple[ExplainerSummary, ...] = ()
+    concepts: tuple[ConceptSummary, ...] = ()
     evaluation: Evaluation | None = None  # what the explainers are worth, where it was measured
     manifest: Mapping[str, Any] = field(default_factory=dict)

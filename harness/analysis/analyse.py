@@ -10,7 +10,7 @@ from harness.analysis import models
 from harness.analysis.agreement import agreements, human_labels
 from harness.analysis.classifier_page import classifier_page
 from harness.analysis.controls import metric_summaries, separations
-from harness.analysis.explainers import evaluation, explainers
+from harness.analysis.explainers import concepts, evaluation, explainers
 from harness.analysis.score_table import ScoreTable
 from harness.analysis.verdict import verdict, without_answers
 from harness.analysis.views import views
@@ -84,6 +84,7 @@ def analyse(run: Run, scorers: Mapping[str, Any], *, generalise_variants: bool =
         gold=gold,
         views=views(table),
         explainers=explainers(run.store),
+        concepts=concepts(run.store),
         evaluation=evaluation(run.store, manifest.seed),
         manifest={
             "about": manifest.about,

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
+from harness import serial
+from harness.explainers.concepts.suites import SCORER
 from harness.explainers.metrics.evaluation import Evaluation
 from harness.explainers.metrics.stored import evaluation_of
-from harness.records import Attribution
-from harness.results import ExplainerSummary
+from harness.records import Attribution, ConceptSpace
+from harness.results import ConceptSummary, ExplainerSummary
 from harness.store import Store
 
 # A report is read by a person: beyond this many attributions a sample it says how many there are.
@@ -29,6 +31,31 @@ def evaluation(store: Store, seed: int) -> Evaluation | None:
         return None
     attributions = store.attribution_records()
     return evaluation_of(store.scores(), marked, attributions, store.samples(), seed)
+
+
+def concepts(store: Store) -> tuple[ConceptSummary, ...]:
+    """The spaces of concepts that were last found, with their scores."""
+    held = store.meta().get("concept_spaces")
+    if not held:
+        return ()
+    spaces = [serial.loads(ConceptSpace, text) for text in held["spaces"]]
+    worth: dict[str, dict[str, float | None]] = {space.id: {} for space in spaces}
+    for score in store.scores({SCORER: held["version"]}):
+        if score.subject in worth:
+            worth[score.subject][score.metric] = score.value
+    by_id = {sample.id: sample for sample in store.samples()}
+    return tuple(
+        ConceptSummary(
+            space,
+            worth[space.id],
+            tuple(
+                by_id[name]
+                for name in dict.fromkeys(e.sample for top in space.examples for e in top)
+                if name in by_id
+            ),
+        )
+        for space in spaces
+    )
 
 
 def _summary(found: Sequence[Attribution]) -> ExplainerSummary:

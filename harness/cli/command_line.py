@@ -14,6 +14,7 @@ from collections.abc import Sequence
 COMMANDS = {
     "run": "run a suite to its report, or continue it",
     "explain": "say why a suite's classifier decided as it did",
+    "concepts": "find concepts in a layer of a suite's classifier",
     "score": "score a run's stored generations again, asking none of its models",
     "report": "write a run's HTML report again",
     "show": "show one cell of a run: prompt, answer, gold, scores",

@@ -11,10 +11,12 @@ from markupsafe import Markup
 
 from harness.drawing.figure import Figure
 from harness.drawing.words import short
+from harness.explainers.concepts.figures import gallery_of
 from harness.explainers.metrics.evaluation import Evaluation
 from harness.explainers.metrics.figures import mean_curves, methods_by_metrics
 from harness.explainers.pictures.draw import draw
 from harness.records import Attribution, Part, Sample
+from harness.results import ConceptSummary
 
 WIDTH = 330.0  # pixels: what a telephone's page leaves
 LONGEST = 400_000  # characters of one picture: a text of thousands of words is no picture
@@ -54,6 +56,16 @@ def worth(evaluation: Evaluation | None) -> tuple[Drawn, ...]:
     ]
     if {"deletion", "insertion"} & set(evaluation.metrics):
         found.append(_figure("Deletion and insertion", partial(mean_curves, evaluation, WIDTH)))
+    return tuple(found)
+
+
+def galleries(concepts: Sequence[ConceptSummary], blobs: Path | None = None) -> tuple[Drawn, ...]:
+    """The concepts of each space, each where it is strongest."""
+    found = []
+    for one in concepts:
+        samples = [_stored(sample, blobs) for sample in one.samples]
+        title = f"{one.space.kind} of {one.space.layer}"
+        found.append(_figure(title, partial(gallery_of, one.space, samples, WIDTH)))
     return tuple(found)
 
 

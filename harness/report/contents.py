@@ -114,7 +114,8 @@ def sections(results: Results, scatter: bool, cards: bool) -> list[Section]:
             "this suite has no classifier.",
         ),
         Section(
-            "why", "Why the classifier decided", bool(results.explainers),
+            "why", "Why the classifier decided",
+            bool(results.explainers or results.concepts),
             "the suite has no entry explain, so what the classifier used is unknown.",
         ),
         Section("samples", "Samples", cards, "no sample was chosen to be shown."),

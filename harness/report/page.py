@@ -21,7 +21,7 @@ from harness.drawing.figure import style_sheet
 from harness.drawing.words import short
 from harness.records import HarnessError
 from harness.report import charts, contents, samples, text
-from harness.report.attributions import worth
+from harness.report.attributions import galleries, worth
 from harness.report.tables import Tables, coverage, outcome_bar
 from harness.results import ALL_MODELS, Estimate, Results, interval, number
 
@@ -66,6 +66,7 @@ def render(results: Results, blobs: Path | None = None) -> str:
         "pooled": [a for a in results.agreements if a.group == ALL_MODELS],
         "cards": cards,
         "worth": worth(results.evaluation),
+        "galleries": galleries(results.concepts, blobs),
         "attributions_shown": sum(len(card.attributions) for card in cards),
         "explanations_shown": sum(len(card.explanations) for card in cards),
         "cells": sum(model.planned for model in results.models),

@@ -9,7 +9,7 @@ from harness.explainers.concepts.activations import Activations
 from harness.explainers.concepts.meaning import Example, top_samples
 from harness.explainers.concepts.spaces.space import Fitted
 from harness.explainers.pictures.gallery import Concept, Crop, Excerpt, gallery
-from harness.records import HarnessError, Sample
+from harness.records import ConceptExample, ConceptSpace, HarnessError, Sample
 
 
 def concept_gallery(
@@ -36,7 +36,7 @@ def concept_gallery(
         )
     by_id = {sample.id: sample for sample in samples}
     tops = dict(zip(space.names, top_samples(space, activations, count), strict=True))
-    shapes = _shapes(activations)
+    shapes = shapes_of(activations)
     cards = []
     for name in wanted:
         shown = [_shown(one, by_id, shapes) for one in tops[name]]
@@ -45,8 +45,28 @@ def concept_gallery(
     return gallery(cards, f"Concepts of {activations.layer}", most=count)
 
 
+def gallery_of(space: ConceptSpace, samples: Sequence[Sample], width: float = 640.0) -> Figure:
+    """The gallery of a space as it stands in a run, the concepts of the strongest effects first;
+    places of samples that are not given are left out."""
+    by_id = {sample.id: sample for sample in samples}
+    cards = []
+    both = list(zip(space.concepts, space.examples, strict=True))
+    for name, examples in sorted(both, key=lambda one: -abs(space.effects.get(one[0], 0.0))):
+        shown = [
+            _shown(one, by_id, {one.sample: one.shape} if one.shape else {})
+            for one in examples
+            if one.sample in by_id
+        ]
+        effect = space.effects.get(name)
+        score = None if effect is None else (f"effect on {space.target}", effect)
+        cards.append(Concept(name, [one for one in shown if one is not None], score))
+    return gallery(cards, f"{space.kind} of {space.layer}", width)
+
+
 def _shown(
-    example: Example, samples: Mapping[str, Sample], shapes: Mapping[str, tuple[int, int]]
+    example: Example | ConceptExample,
+    samples: Mapping[str, Sample],
+    shapes: Mapping[str, tuple[int, int]],
 ) -> Excerpt | Crop | None:
     """The place in its input; `None` for a unit of what is neither text nor picture."""
     sample, unit = samples.get(example.sample), example.unit
@@ -63,7 +83,7 @@ def _shown(
     return Crop(part.media, unit.box, shapes.get(example.sample), example.strength)
 
 
-def _shapes(activations: Activations) -> dict[str, tuple[int, int]]:
+def shapes_of(activations: Activations) -> dict[str, tuple[int, int]]:
     """Height and width of each sample's array: its patches together."""
     found: dict[str, tuple[int, int]] = {}
     for sample, unit in activations.units():

@@ -35,6 +35,13 @@ SUPERVISED: Mapping[str, Callable[..., Fitted]] = {
 }
 
 
+def parameters(kind: str) -> frozenset[str]:
+    """The settings that a kind of space takes. Raises `HarnessError` for an unknown kind."""
+    import inspect
+
+    return frozenset(inspect.signature(_fitting(kind)).parameters) - {"rows", "progress"}
+
+
 def fit(kind: str, rows: Any, **settings: Any) -> Any:
     """The space `kind` fitted to rows: an array, a tensor, or activations from disk.
 
@@ -42,14 +49,18 @@ def fit(kind: str, rows: Any, **settings: Any) -> Any:
     to one true or false a row). Raises `HarnessError` for an unknown kind, for settings that it
     does not take, and as the kind does.
     """
-    every = {**UNSUPERVISED, **SUPERVISED}
-    if kind not in every:
-        raise HarnessError(f"there is no space '{kind}'; spaces are {', '.join(every)}")
     import inspect
 
-    fitting = every[kind]
+    fitting = _fitting(kind)
     try:
         inspect.signature(fitting).bind(rows, **settings)
     except TypeError as error:
         raise HarnessError(f"{kind}: {error}") from error
     return fitting(rows, **settings)
+
+
+def _fitting(kind: str) -> Any:
+    every = {**UNSUPERVISED, **SUPERVISED}
+    if kind not in every:
+        raise HarnessError(f"there is no space '{kind}'; spaces are {', '.join(every)}")
+    return every[kind]
