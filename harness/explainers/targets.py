@@ -19,6 +19,7 @@ from harness.records import HarnessError
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
+    from torch import Tensor
 
 
 @dataclass(frozen=True)
@@ -36,12 +37,23 @@ class Neuron:
     @property
     def places(self) -> tuple[int, ...]:
         """The place, one number an axis."""
-        return tuple(self.place) if isinstance(self.place, (tuple, list)) else (self.place,)
+        return self.place if isinstance(self.place, tuple) else (self.place,)
 
     @property
     def name(self) -> str:
         """What the target is called."""
         return f"{self.layer}[{', '.join(map(str, self.places))}]"
+
+    def of(self, said: Tensor, where: str) -> Tensor:
+        """The neuron in what the module said (rows x ...), one number a row. Raises `HarnessError`,
+        beginning with `where`, for a place that there is not."""
+        shape, place = tuple(said.shape[1:]), self.places
+        if len(place) != len(shape) or any(i >= n for i, n in zip(place, shape, strict=True)):
+            raise HarnessError(
+                f"{where} has {' x '.join(map(str, shape))} neurons, and none at "
+                f"{', '.join(map(str, place))}"
+            )
+        return said[(slice(None), *place)]
 
 
 Target = str | int | tuple[str | int, str | int] | Callable[[Any], Any] | Neuron | None

@@ -24,6 +24,10 @@ NEEDED = {
     "layer_gradient_x_activation": "layer",
     "layer_integrated_gradients": "layer",
     "neuron_gradient": "layer",
+    "layer_conductance": "layer",
+    "internal_influence": "layer",
+    "layer_gradient_shap": "layer",
+    "neuron_conductance": "layer",
 }
 MUST_WORK = {
     "bert": {
@@ -87,7 +91,7 @@ def test_a_method_keeps_its_promises_or_refuses_in_one_sentence(
     classifier, module, (samples, unit) = subjects[kind]
     layer, neuron = LAYERS[kind]
     settings: dict[str, Any] = {"layer": layer} if method in NEEDED else {}
-    if method == "neuron_gradient":
+    if method in ("neuron_gradient", "neuron_conductance"):
         settings["neuron"] = neuron * (2 if kind != "relu" else 3)
     state = copy.deepcopy(module.state_dict())
     flags = [

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from harness.explainers.attributions.modules import first_tensor
 from harness.explainers.models.model import Differentiable, Model, Scale, transformed
 from harness.explainers.models.reading import Reading, Removal
 from harness.explainers.targets import Neuron, Target, Targets, name_of
@@ -171,18 +172,11 @@ class _OfNeuron(_Derived):
 
     def _of(self, said: Any) -> Tensor:
         """The neuron in what a module said: rows x 1."""
-        import torch
-
-        found = said[0] if isinstance(said, (tuple, list)) and said else said
-        place = self._neuron.places
-        shape = tuple(found.shape[1:]) if isinstance(found, torch.Tensor) else ()
-        if len(place) != len(shape) or any(i >= n for i, n in zip(place, shape, strict=True)):
-            raise HarnessError(
-                f"module '{self._neuron.layer}' of {self.name} has "
-                f"{' x '.join(map(str, shape)) or 'no'} neurons, and none at "
-                f"{', '.join(map(str, place))}"
-            )
-        one: Tensor = found[(slice(None), *place)][:, None]
+        found = first_tensor(said)
+        where = f"module '{self._neuron.layer}' of {self.name}"
+        if found is None:
+            raise HarnessError(f"{where} says no tensor; name another module")
+        one = self._neuron.of(found, where)[:, None]
         return one if one.requires_grad else one.detach().cpu()
 
 
