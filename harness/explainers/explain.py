@@ -62,9 +62,9 @@ def explain(
       mapping by name: one for the texts and one for the arrays of an input. Word, patch or feature
       unless given
     - `target`: a class by name or place, `predicted` (the default), `runner_up`, a pair of these (a
-      contrast), or `all`; any function from one input's outputs (on the scale of `output`) to a
-      number, for gradient methods one that torch can differentiate; or a
-      `harness.explainers.targets.Neuron`
+      contrast), or `all`; any function from one input's outputs (a tensor, one number a class on
+      the scale of `output`) to a number, for gradient methods one that torch can differentiate; or
+      a `harness.explainers.targets.Neuron`
     - `output`: `logit` (where there is one), `probability` or `log_probability`
     - `removal`: `mask` (mask or unknown token, blurred patch, zero), `delete` (a shorter text), or
       give a `baseline`

@@ -53,7 +53,9 @@ class Neuron:
                 f"{where} has {' x '.join(map(str, shape))} neurons, and none at "
                 f"{', '.join(map(str, place))}"
             )
-        return said[(slice(None), *place)]
+        rows: tuple[Any, ...] = (slice(None), *place)
+        found: Tensor = said[rows]
+        return found
 
 
 Target = str | int | tuple[str | int, str | int] | Callable[[Any], Any] | Neuron | None

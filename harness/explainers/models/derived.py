@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 def derived(model: Model, target: Neuron | Callable[[Any], Any], output: str) -> Model:
     """The model whose output is this target. A function is given what the model says of one input,
-    one number a class on the scale that `output` names: a NumPy array, or for gradients a tensor.
+    a tensor of one number a class, on the scale that `output` names.
 
     Raises `HarnessError` for a neuron of a model that is a function, and of a module that there is
     not.
@@ -96,19 +96,19 @@ class _Function(_Derived):
     def outputs(self, left: Sequence[Any]) -> Iterable[NDArray[np.float64]]:
         """What the function says of each row: rows x 1."""
         import numpy as np
+        import torch
 
-        rows = np.asarray(list(self._model.outputs(left)))
-        found = []
+        rows = np.asarray(list(self._model.outputs(left)), dtype=np.float64)
+        given = torch.from_numpy(transformed(rows, self._model.scale, self._output, np))
         with blamed(f"target '{self._target}' failed"):
-            for row in transformed(rows, self._model.scale, self._output, np):
-                value = np.asarray(self._function(row), dtype=np.float64)
-                if value.size != 1:
-                    raise HarnessError(
-                        f"target '{self._target}' says {value.size} numbers of one input; a target "
-                        "is one number"
-                    )
-                found.append(value.reshape(1))
-        return np.stack(found)
+            values = [np.asarray(self._function(row), dtype=np.float64) for row in given]
+        for value in values:
+            if value.size != 1:
+                raise HarnessError(
+                    f"target '{self._target}' says {value.size} numbers of one input; a target is "
+                    "one number"
+                )
+        return np.stack([value.reshape(1) for value in values])
 
 
 class _SlopedFunction(_Sloped, _Function):
@@ -120,7 +120,7 @@ class _SlopedFunction(_Sloped, _Function):
 
         outputs = self._model.forward(readings, points)
         rows = transformed(outputs, self._model.scale, self._output, torch)
-        with blamed(f"target '{self._target}' failed on a tensor"):
+        with blamed(f"target '{self._target}' failed"):
             values = [self._function(row) for row in rows]
         for value in values:
             tensor = isinstance(value, torch.Tensor) and value.numel() == 1
