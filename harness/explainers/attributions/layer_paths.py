@@ -11,7 +11,6 @@ from harness.explainers.attributions.layers import (
     check_rows,
     layer_and_gradients,
     rows_at_once,
-    said_at,
 )
 from harness.explainers.attributions.modules import first_tensor, left_alone, named, network_of
 from harness.explainers.gradients import Descended
@@ -119,8 +118,8 @@ class LayerGradientShap:
             said, gradients = layer_and_gradients(inside, layer, what, empty + place * (x - empty))
             check_rows(inside, said, layer, what)
             total = total + gradients[:, 0].double()
-        ends = [said_at(inside, point.detach()[None], layer, what)[0] for point in (x, empty)]
-        change = (ends[0] - ends[1]).detach()[0].double()
+        ends = [layer_and_gradients(inside, layer, what, point)[0] for point in (x, empty)]
+        change = (ends[0] - ends[1])[0].double()
         return Descended(total / draws * change)
 
 
