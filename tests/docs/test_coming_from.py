@@ -12,6 +12,7 @@ import tomllib
 from collections.abc import Iterator
 from importlib.metadata import EntryPoint
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import captum.attr
@@ -198,6 +199,65 @@ def test_every_line_of_ours_runs(area: str, names: dict[str, Any]) -> None:
                 failures.append(f"{theirs}\n  {line}\n  gave {numbers}")
     assert not failures, "\n\n".join(failures)
     assert ran > 2
+
+
+def line_of(theirs: str) -> str:
+    """Our line in the row that begins so."""
+    every = [row for area in TABLES for row in rows(area) if row[0].startswith(theirs)]
+    found = code_of(every[0][1])
+    assert found is not None
+    return found
+
+
+def values(explanation: Any) -> np.ndarray[Any, Any]:
+    return np.array([one.values for one in explanation], dtype=float)
+
+
+@pytest.mark.usefixtures("declared")
+def test_lines_that_stand_for_captums_calls_have_their_numbers(names: dict[str, Any]) -> None:
+    (imports,) = [block for block in blocks(PAGE) if block.mark == "file names.py"]
+    exec(imports.text, names)
+    net, x, cnn, image = (names[name] for name in ("net", "x", "cnn", "image"))
+    zero, top = torch.zeros_like(x), net(x).argmax(dim=1)
+    order = torch.randperm(len(x), generator=torch.Generator().manual_seed(7))
+    api = captum.attr
+    wanted = {
+        "`IntegratedGradients`, `n_steps=50": api.IntegratedGradients(net).attribute(x, zero, top),
+        "`Saliency`": api.Saliency(net).attribute(x.clone().requires_grad_(), top),
+        "Captum `InputXGradient`": api.InputXGradient(net).attribute(
+            x.clone().requires_grad_(), top
+        ),
+        "Captum `DeepLift`": api.DeepLift(net).attribute(x, zero, top),
+        "Captum `LRP`": api.LRP(net).attribute(x, 1),
+        "Captum `FeatureAblation`": api.FeatureAblation(net).attribute(x, zero, top),
+        "Captum `ShapleyValues`": api.ShapleyValues(net).attribute(x, zero, top),
+        "Captum `LayerDeepLift`": api.LayerDeepLift(net, net[1]).attribute(x, zero, top),
+        "Captum `LayerLRP`": api.LayerLRP(net, net[0]).attribute(x, 1),
+        "Captum `LayerFeatureAblation`": api.LayerFeatureAblation(net, net[1]).attribute(
+            x, target=top
+        ),
+        "Captum `NeuronGuidedBackprop`": torch.cat([
+            api.NeuronGuidedBackprop(net, net[2]).attribute(x, 5)[:, None],
+            api.NeuronDeconvolution(net, net[2]).attribute(x, 5)[:, None],
+        ], 1).flatten(0, 1),
+        "Captum `NeuronConductance`": api.NeuronConductance(net, net[1]).attribute(
+            x, 5, zero, top, method="gausslegendre"
+        ),
+        "Captum `GuidedGradCam`": api.GuidedGradCam(cnn, cnn.act)
+        .attribute(image, int(cnn(image).argmax()))
+        .sum(dim=1)
+        .flatten(),
+        "Captum `FeaturePermutation`": api.FeaturePermutation(
+            net, lambda given, mask: torch.where(mask, given[order], given)
+        ).attribute(x, top),
+    }  # fmt: skip
+    names["torch"] = SimpleNamespace(**{**vars(torch), "randperm": lambda _: order})
+    for theirs, numbers in wanted.items():
+        found = run(line_of(theirs), names)
+        found = values(found) if isinstance(found, Explanation) else found
+        np.testing.assert_allclose(
+            np.ravel(found), numbers.detach().numpy().ravel(), atol=1e-5, err_msg=theirs
+        )
 
 
 @pytest.mark.parametrize("area", TABLES)
