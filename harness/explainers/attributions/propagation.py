@@ -306,15 +306,6 @@ def _steps(end: Any) -> Iterator[tuple[str, bool]]:
                 waiting.append(one)
 
 
-def _gradients(outputs: Tensor, said: list[Tensor]) -> tuple[Tensor | None, ...]:
-    import torch
-
-    wanted = [one for one in said if one.requires_grad]
-    if not wanted or not outputs.requires_grad:
-        return ()
-    return torch.autograd.grad(outputs.sum(), wanted, retain_graph=True, allow_unused=True)
-
-
 def _row(point: Tensor) -> Tensor:
     return point.detach().clone()[None]
 
@@ -342,3 +333,12 @@ def _check_sums(inside: Inside, what: str, values: Tensor, wanted: NDArray[np.fl
                 f"'{inside.reading.sample}' sum to {found:.4g} where {full:.4g} is to be explained"
                 f", a miss of {abs(found - full) / max(size, 1e-12):.0%}"
             )
+
+
+def _gradients(outputs: Tensor, said: list[Tensor]) -> tuple[Tensor | None, ...]:
+    import torch
+
+    wanted = [one for one in said if one.requires_grad]
+    if not wanted or not outputs.requires_grad:
+        return ()
+    return torch.autograd.grad(outputs.sum(), wanted, retain_graph=True, allow_unused=True)
