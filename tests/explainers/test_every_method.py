@@ -33,10 +33,13 @@ MUST_WORK = {
     "bert": {
         "saliency", "input_x_gradient", "integrated_gradients", "smooth_grad", "square_grad", "var_grad",
         "gradient_shap", "attention_rollout", "layer_gradient_x_activation", "layer_integrated_gradients",
-        "neuron_gradient",
+        "neuron_gradient", "value_zeroing", "layer_conductance", "internal_influence", "layer_gradient_shap",
+        "neuron_conductance",
     },
-    "gpt2": {"saliency", "integrated_gradients", "attention_rollout", "layer_gradient_x_activation"},
-    "vit": {"saliency", "integrated_gradients", "smooth_grad", "attention_rollout"},
+    "gpt2": {
+        "saliency", "integrated_gradients", "attention_rollout", "value_zeroing", "layer_gradient_x_activation",
+    },
+    "vit": {"saliency", "integrated_gradients", "smooth_grad", "attention_rollout", "value_zeroing"},
     "relu": {
         "saliency", "integrated_gradients", "guided_backprop", "deconvolution", "deep_lift", "grad_cam",
     },
