@@ -54,7 +54,10 @@ SAELossClasses SemiNMFConcepts SparsePCAConcepts SqL2CentroidProbe SVDConcepts S
 TopKSAEConcepts VanillaSAEConcepts MSELoss DeadNeuronsReanimationLoss DictionaryLearningExplainer
 SkLearnWrapperExplainer Standardization Whitening bce_bias fpr_bias lda_shared_var_bias midpoint_bias
 prevalence_bias extract_ngrams ConceptMatchingAlgorithm ConSim Stability ReconstructionError MSE FID
-ReconstructionSpaces Sparsity SparsityRatio LLMInterface OpenAILLM
+ReconstructionSpaces Sparsity SparsityRatio LLMInterface OpenAILLM BaseSplitter SAEExplainer DistanceFunctions
+Perturbator EmbeddingsPerturbator IdsPerturbator GaussianNoisePerturbator GradientShapPerturbator
+LinearInterpolationPerturbator OcclusionPerturbator RandomMaskedTokenPerturbator ShapTokenPerturbator
+SobolTokenPerturbator InsertionPerturbator DeletionPerturbator
 """
 NAMES = {
     "captum.attr": captum.attr.__all__,
