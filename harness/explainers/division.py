@@ -157,15 +157,18 @@ def _tokens(part: TextPart, kind: Any, sample: str, place: int) -> _Divided:
 
 
 def _spans(part: TextPart, kind: Any, sample: str, place: int) -> _Divided:
-    """A feature belongs to the unit in which its first character that is no white space lies."""
+    """A feature belongs to the unit in which its first character that is no white space lies; what
+    lies between units is never removed."""
     import numpy as np
 
     spans = kind.split(part.text, sample)
     units = [Unit(part.text[start:end], start, end, part=place) for start, end in spans]
     starts = np.array([start for start, _ in spans], dtype=np.int64)
+    ends = np.array([*(end for _, end in spans), 0], dtype=np.int64)
     firsts = np.array([_first(part.text, *span) for span in part.spans], dtype=np.int64)
     owner = np.searchsorted(starts, firsts, side="right") - 1
     owner[[start < 0 for start, _ in part.spans]] = -1
+    owner[(owner >= 0) & (firsts >= ends[owner])] = -1
     return _Divided(units, owner, _within(part.text, kind, units, sample))
 
 

@@ -11,18 +11,19 @@ from pathlib import Path
 from typing import Any
 
 from harness import fields, plugins
-from harness.explainers.block import Block
+from harness.explainers.block import Block, default_units
 from harness.explainers.engine import Engine, Progress
 from harness.explainers.explanation import Explanation
 from harness.explainers.games import Perturbation
 from harness.explainers.gradients import Gradient
 from harness.explainers.inside import Inspection
 from harness.explainers.models.choose import chosen_inputs, model_of
+from harness.explainers.models.derived import derived
 from harness.explainers.models.model import Model, choose_output
 from harness.explainers.models.reading import Removal
 from harness.explainers.reduction import REDUCTIONS
 from harness.explainers.results import Question
-from harness.explainers.targets import Target
+from harness.explainers.targets import Neuron, Target
 from harness.records import Attribution, HarnessError, Sample
 
 _BLOCK = 64  # samples that go through together
@@ -61,7 +62,9 @@ def explain(
       mapping by name: one for the texts and one for the arrays of an input. Word, patch or feature
       unless given
     - `target`: a class by name or place, `predicted` (the default), `runner_up`, a pair of these (a
-      contrast), or `all`
+      contrast), or `all`; any function from one input's outputs (a tensor, one number a class on
+      the scale of `output`) to a number, for gradient methods one that torch can differentiate; or
+      a `harness.explainers.targets.Neuron`
     - `output`: `logit` (where there is one), `probability` or `log_probability`
     - `removal`: `mask` (mask or unknown token, blurred patch, zero), `delete` (a shorter text), or
       give a `baseline`
@@ -122,11 +125,14 @@ def blocks(
     for start in range(0, len(items), _BLOCK):
         block = items[start : start + _BLOCK]
         model = asked if isinstance(asked, Model) else model_of(asked, block, **inputs)
-        question = Question(
-            target, choose_output(output, model.scale, model.name), removing, "", reduce, budget,
-            seed,
-        )  # fmt: skip
-        yield Block.read(Engine(model, batch_tokens, progress), block, kinds, question)
+        scale = choose_output(output, model.scale, model.name)
+        mine = kinds
+        if isinstance(target, Neuron) or callable(target):
+            mine = kinds or default_units(model, [model.read(one, removing) for one in block])
+            model = derived(model, target, scale)
+            scale = "activation" if isinstance(target, Neuron) else scale
+        question = Question(target, scale, removing, "", reduce, budget, seed)
+        yield Block.read(Engine(model, batch_tokens, progress), block, mine, question)
 
 
 def make_methods(

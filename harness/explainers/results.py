@@ -13,7 +13,7 @@ from harness.explainers.gradients import Descended
 from harness.explainers.models.model import Model
 from harness.explainers.models.reading import Reading, Removal
 from harness.explainers.reduction import reduced
-from harness.explainers.targets import Target, Targets
+from harness.explainers.targets import Target, Targets, source_hash
 from harness.records import Attribution, HarnessError
 
 if TYPE_CHECKING:
@@ -131,6 +131,8 @@ def _record(
         settings["units"] = dict(question.unit_settings)
     if removal.baseline is not None:
         settings["baseline"] = _shown(removal.baseline)
+    if callable(question.target):
+        settings["target"] = source_hash(question.target)
     if question.budget is not None and isinstance(method, Perturbation):
         settings["budget"] = question.budget
     return Attribution(

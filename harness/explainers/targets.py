@@ -1,22 +1,64 @@
 """What is explained of the outputs: one class, the difference of two, or each in turn.
 
-A target is a weight for each column, so that all targets of a sample are one matrix, and each
-evaluation serves all of them.
+Such a target is a weight for each column, so that all targets of a sample are one matrix, and each
+evaluation serves all of them. A function of the outputs, and a neuron, are targets too: see
+`harness.explainers.models.derived`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import inspect
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from harness import fields
+from harness.identity import sha256
 from harness.records import HarnessError
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
+    from torch import Tensor
 
-Target = str | int | tuple[str | int, str | int] | None
+
+@dataclass(frozen=True)
+class Neuron:
+    """One number that a module says: the module's name, and the number's place in its output behind
+    the axis of rows (one number an axis: token and unit; channel, row and column)."""
+
+    layer: str
+    place: int | tuple[int, ...]
+
+    def __post_init__(self) -> None:
+        for number in self.places:
+            fields.whole("target Neuron", 0, place=number)
+
+    @property
+    def places(self) -> tuple[int, ...]:
+        """The place, one number an axis."""
+        return self.place if isinstance(self.place, tuple) else (self.place,)
+
+    @property
+    def name(self) -> str:
+        """What the target is called."""
+        return f"{self.layer}[{', '.join(map(str, self.places))}]"
+
+    def of(self, said: Tensor, where: str) -> Tensor:
+        """The neuron in what the module said (rows x ...), one number a row. Raises `HarnessError`,
+        beginning with `where`, for a place that there is not."""
+        shape, place = tuple(said.shape[1:]), self.places
+        if len(place) != len(shape) or any(i >= n for i, n in zip(place, shape, strict=True)):
+            raise HarnessError(
+                f"{where} has {' x '.join(map(str, shape))} neurons, and none at "
+                f"{', '.join(map(str, place))}"
+            )
+        rows: tuple[Any, ...] = (slice(None), *place)
+        found: Tensor = said[rows]
+        return found
+
+
+Target = str | int | tuple[str | int, str | int] | Callable[[Any], Any] | Neuron | None
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,6 +67,27 @@ class Targets:
 
     names: tuple[str, ...]
     weights: NDArray[np.float64]
+
+
+def name_of(function: Callable[[Any], Any]) -> str:
+    """What a function is called where it is a target."""
+    return str(getattr(function, "__name__", type(function).__name__))
+
+
+def source_hash(function: Callable[[Any], Any]) -> str:
+    """SHA-256 of a function's source, of its bytecode where it has none; of an object's class.
+
+    Values that it has from outside of itself are no part of it.
+    """
+    written: Any = function if inspect.isroutine(function) else type(function)
+    try:
+        return sha256(inspect.getsource(written).encode())
+    except (OSError, TypeError):
+        code = getattr(function, "__code__", None)
+        if code is None:
+            return sha256(repr(written).encode())
+        constants = [repr(one) for one in code.co_consts if not inspect.iscode(one)]
+        return sha256(code.co_code + repr((constants, code.co_names)).encode())
 
 
 def resolve(
@@ -55,9 +118,7 @@ def resolve(
     return Targets((columns[place],), np.eye(len(columns))[:, [place]])
 
 
-def _column(
-    target: str | int | None, columns: Sequence[str], row: NDArray[np.float64], where: str
-) -> int:
+def _column(target: Target, columns: Sequence[str], row: NDArray[np.float64], where: str) -> int:
     import numpy as np
 
     # Names come first: a class may be called "predicted", or "1".

@@ -60,8 +60,9 @@ def borrowed(page: Path) -> list[Path]:
 
 
 def links(page: Path) -> list[str]:
-    """What a page links to inside the repository, blocks left out."""
+    """What a page links to inside the repository, blocks and lines of code left out."""
     text = re.sub(r"^```.*?^```$", "", page.read_text("utf-8"), flags=re.M | re.S)
+    text = re.sub(r"`[^`\n]*`", "", text)
     return [target for target in _LINK.findall(text) if "://" not in target]
 
 

@@ -24,15 +24,22 @@ NEEDED = {
     "layer_gradient_x_activation": "layer",
     "layer_integrated_gradients": "layer",
     "neuron_gradient": "layer",
+    "layer_conductance": "layer",
+    "internal_influence": "layer",
+    "layer_gradient_shap": "layer",
+    "neuron_conductance": "layer",
 }
 MUST_WORK = {
     "bert": {
         "saliency", "input_x_gradient", "integrated_gradients", "smooth_grad", "square_grad", "var_grad",
         "gradient_shap", "attention_rollout", "layer_gradient_x_activation", "layer_integrated_gradients",
-        "neuron_gradient",
+        "neuron_gradient", "value_zeroing", "layer_conductance", "internal_influence", "layer_gradient_shap",
+        "neuron_conductance",
     },
-    "gpt2": {"saliency", "integrated_gradients", "attention_rollout", "layer_gradient_x_activation"},
-    "vit": {"saliency", "integrated_gradients", "smooth_grad", "attention_rollout"},
+    "gpt2": {
+        "saliency", "integrated_gradients", "attention_rollout", "value_zeroing", "layer_gradient_x_activation",
+    },
+    "vit": {"saliency", "integrated_gradients", "smooth_grad", "attention_rollout", "value_zeroing"},
     "relu": {
         "saliency", "integrated_gradients", "guided_backprop", "deconvolution", "deep_lift", "grad_cam",
     },
@@ -87,7 +94,7 @@ def test_a_method_keeps_its_promises_or_refuses_in_one_sentence(
     classifier, module, (samples, unit) = subjects[kind]
     layer, neuron = LAYERS[kind]
     settings: dict[str, Any] = {"layer": layer} if method in NEEDED else {}
-    if method == "neuron_gradient":
+    if method in ("neuron_gradient", "neuron_conductance"):
         settings["neuron"] = neuron * (2 if kind != "relu" else 3)
     state = copy.deepcopy(module.state_dict())
     flags = [

@@ -43,7 +43,7 @@ class AttentionRollout:
     def attribute(self, inside: Inside) -> Descended:
         """Values of targets x features."""
         attentions, last, values = _watched(inside)
-        rows = _read(last, values, inside)
+        rows = positions_read(last, values, inside, _WHAT)
         length = attentions[0].shape[-1]
         share = rows.to(attentions[0].dtype) / rows.sum()
         if len(share) != length or any(one.shape[-2:] != (length, length) for one in attentions):
@@ -53,7 +53,7 @@ class AttentionRollout:
             )
         for attention in reversed(attentions):
             share = 0.5 * share @ attention[0].mean(dim=0) + 0.5 * share
-        spread = _on_features(share, inside)
+        spread = on_features(share, inside, _WHAT)
         return Descended(
             spread.repeat(inside.weights.shape[1], 1),
             notes=("attention rollout is the same for every target",),
@@ -66,7 +66,9 @@ def _watched(inside: Inside) -> tuple[list[Tensor], Tensor, Tensor]:
     module = network_of(inside, _WHAT)
     seen: list[Any] = []
     points = inside.slope.x.detach()[None].requires_grad_(True)
-    with _eager(inside), left_alone(module):
+    wanted = {"output_attentions": True, "output_hidden_states": True}
+    # The fast ways of attention do not keep it.
+    with attending(inside, "eager", wanted, _WHAT), left_alone(module):
         module.register_forward_hook(lambda _, __, output: seen.append(output))
         values = inside.model.forward([inside.reading], points)
     attentions, states = (
@@ -80,26 +82,28 @@ def _watched(inside: Inside) -> tuple[list[Tensor], Tensor, Tensor]:
 
 
 @contextmanager
-def _eager(inside: Inside) -> Iterator[None]:
-    """Attention is computed openly within the block: the fast ways do not keep it."""
+def attending(
+    inside: Inside, implementation: str, wanted: Mapping[str, Any], what: str
+) -> Iterator[None]:
+    """Within the block attention is computed by this implementation of transformers, and the
+    network's configuration says what is `wanted`. Raises `HarnessError` for other networks."""
     module = inside.model.module
     config = getattr(module, "config", None)
     if not hasattr(module, "set_attn_implementation") or config is None:
         raise HarnessError(
-            f"{_WHAT} is for transformers, and {inside.model.name} says no attentions"
+            f"{what} is for transformers, and {inside.model.name} says no attentions"
         )
-    wanted = {"output_attentions": True, "output_hidden_states": True}
     parts = [part.config for part in module.modules() if hasattr(part, "config")]
     configs = list({id(one): one for one in parts}.values())
     before = [(one, dict(vars(one))) for one in configs]
     try:
-        module.set_attn_implementation("eager")
+        module.set_attn_implementation(implementation)
         for name, value in wanted.items():
             setattr(config, name, value)
         yield
     except (ValueError, NotImplementedError) as error:
         raise HarnessError(
-            f"{_WHAT} does not support {inside.model.name}: {' '.join(str(error).split()):.200}"
+            f"{what} does not support {inside.model.name}: {' '.join(str(error).split()):.200}"
         ) from error
     finally:
         for one, kept in before:
@@ -107,7 +111,7 @@ def _eager(inside: Inside) -> Iterator[None]:
             vars(one).update(kept)
 
 
-def _read(last: Tensor, values: Tensor, inside: Inside) -> Tensor:
+def positions_read(last: Tensor, values: Tensor, inside: Inside, what: str) -> Tensor:
     """Which positions of the last layer the outputs depend on: tokens, true or false."""
     import torch
 
@@ -116,23 +120,23 @@ def _read(last: Tensor, values: Tensor, inside: Inside) -> Tensor:
     found = torch.autograd.grad(mixed, last, allow_unused=True)[0] if last.requires_grad else None
     if found is None or not found.any():
         raise HarnessError(
-            f"{_WHAT} does not support {inside.model.name}: which token it reads cannot be seen"
+            f"{what} does not support {inside.model.name}: which token it reads cannot be seen"
         )
     return found[0].abs().sum(dim=1) > 0
 
 
-def _on_features(share: Tensor, inside: Inside) -> Tensor:
+def on_features(share: Tensor, inside: Inside, what: str) -> Tensor:
     """Shares of tokens as values of features."""
     features = len(inside.slope.x)
     if isinstance(inside.reading.parts[0], TextPart):
         return share[:features]  # behind a prompt stands the answer, which is no feature
     if len(share) == features:
         return share
-    rows, columns = picture_size(inside, _WHAT)
+    rows, columns = picture_size(inside, what)
     found = patches(len(share), rows, columns)
     if found is None or rows % found[0]:
         raise HarnessError(
-            f"{_WHAT} does not support {inside.model.name}: its {len(share)} tokens are no grid on "
+            f"{what} does not support {inside.model.name}: its {len(share)} tokens are no grid on "
             "the image"
         )
     height, width, before = found

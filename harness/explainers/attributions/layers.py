@@ -10,6 +10,7 @@ from harness.explainers.attributions.modules import first_tensor, left_alone, na
 from harness.explainers.gradients import Descended
 from harness.explainers.inside import Inside
 from harness.explainers.models.reading import ArrayPart
+from harness.explainers.targets import Neuron
 from harness.records import HarnessError
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ class GradCam:
         what, layer = "Grad-CAM", self.settings["layer"]
         rows, columns = picture_size(inside, what)
         layer = _last_grid(inside, what) if layer is None else layer
-        said, gradients = _layer_and_gradients(inside, layer, what)
+        said, gradients = layer_and_gradients(inside, layer, what)
         where = f"{what}: module '{layer}' of {inside.model.name}"
         acts = _grid(said, rows, columns, where)
         slopes = [_grid(gradient, rows, columns, where) for gradient in gradients]
@@ -74,8 +75,8 @@ class LayerGradientXActivation:
     def attribute(self, inside: Inside) -> Descended:
         """Values of targets x features x width."""
         what, layer = "layer gradient x activation", self.settings["layer"]
-        said, gradients = _layer_and_gradients(inside, layer, what)
-        _check_rows(inside, said, layer, what)
+        said, gradients = layer_and_gradients(inside, layer, what)
+        check_rows(inside, said, layer, what)
         return Descended(gradients[:, 0].double() * said[0].double())
 
 
@@ -103,8 +104,8 @@ class LayerIntegratedGradients:
         from captum.attr import LayerIntegratedGradients as OfCaptum
 
         what, layer = "layer integrated gradients", self.settings["layer"]
-        said, _ = _layer_and_gradients(inside, layer, what)
-        _check_rows(inside, said, layer, what)
+        said, _ = layer_and_gradients(inside, layer, what)
+        check_rows(inside, said, layer, what)
         slope, module = inside.slope, named(inside, layer, what)
         found = []
         with left_alone(network_of(inside, what)):
@@ -115,7 +116,7 @@ class LayerIntegratedGradients:
                     target=target,
                     n_steps=self.settings["steps"],
                     method="gausslegendre",
-                    internal_batch_size=_rows_at_once(inside),
+                    internal_batch_size=rows_at_once(inside),
                 )
                 found.append(first_tensor(values)[0].detach().double())
         return Descended(torch.stack(found))
@@ -146,17 +147,12 @@ class NeuronGradient:
         what, place = "the gradient of a neuron", tuple(self.settings["neuron"])
         layer = self.settings["layer"]
         points = inside.slope.x.detach()[None].requires_grad_(True)
-        said, _ = _run(inside, points, layer, what)
+        said, _ = said_at(inside, points, layer, what)
         where = f"{what}: module '{layer}' of {inside.model.name}"
-        shape = tuple(said.shape[1:])
-        if len(place) != len(shape) or any(i >= n for i, n in zip(place, shape, strict=True)):
-            raise HarnessError(
-                f"{where} has {' x '.join(map(str, shape))} neurons, and none at "
-                f"{', '.join(map(str, place))}"
-            )
+        one = Neuron(layer, place).of(said, where)[0]
         if not said.requires_grad:
             raise HarnessError(f"{where} does not depend on the features")
-        (gradient,) = torch.autograd.grad(said[(0, *place)], points, allow_unused=True)
+        (gradient,) = torch.autograd.grad(one, points, allow_unused=True)
         values = torch.zeros_like(points) if gradient is None else gradient
         return Descended(values.double().repeat(inside.weights.shape[1], *[1] * (points.ndim - 1)))
 
@@ -234,13 +230,16 @@ def _last_grid(inside: Inside, what: str) -> str:
     return shapes[grids[-1]][0]
 
 
-def _layer_and_gradients(inside: Inside, layer: str, what: str) -> tuple[Tensor, Tensor]:
-    """What a layer says of the sample, 1 x ..., and each target's gradient by it, targets x 1 x
-    ...."""
+def layer_and_gradients(
+    inside: Inside, layer: str, what: str, point: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
+    """What a layer says of the sample (or at a point), 1 x ..., and each target's gradient by it,
+    targets x 1 x ...."""
     import torch
 
-    points = inside.slope.x.detach()[None].requires_grad_(True)
-    said, values = _run(inside, points, layer, what)
+    point = inside.slope.x if point is None else point
+    points = point.detach()[None].requires_grad_(True)
+    said, values = said_at(inside, points, layer, what)
     if not said.requires_grad:
         raise HarnessError(
             f"{what}: module '{layer}' of {inside.model.name} does not depend on the features"
@@ -253,7 +252,7 @@ def _layer_and_gradients(inside: Inside, layer: str, what: str) -> tuple[Tensor,
     return said.detach(), torch.stack(filled)
 
 
-def _run(inside: Inside, points: Tensor, layer: str, what: str) -> tuple[Tensor, Tensor]:
+def said_at(inside: Inside, points: Tensor, layer: str, what: str) -> tuple[Tensor, Tensor]:
     """What a layer says at a point, and the targets' values there."""
     import torch
 
@@ -280,7 +279,7 @@ def _run(inside: Inside, points: Tensor, layer: str, what: str) -> tuple[Tensor,
     return said, values
 
 
-def _check_rows(inside: Inside, said: Tensor, layer: str, what: str) -> None:
+def check_rows(inside: Inside, said: Tensor, layer: str, what: str) -> None:
     features = len(inside.slope.x)
     if said.ndim != 3 or said.shape[1] != features:
         raise HarnessError(
@@ -290,6 +289,6 @@ def _check_rows(inside: Inside, said: Tensor, layer: str, what: str) -> None:
         )
 
 
-def _rows_at_once(inside: Inside) -> int:
+def rows_at_once(inside: Inside) -> int:
     """Rows under the budget of tokens; two at least, as Captum asks."""
     return max(2, inside.model.tokens // inside.model.shape(inside.reading)[1])

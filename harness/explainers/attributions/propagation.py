@@ -262,18 +262,19 @@ def _check_rectified(inside: Inside, what: str) -> None:
     may be an activation, whether or not a module made it."""
     import torch
 
-    calls = 0
+    said: list[Tensor] = []
 
-    def count(*_: Any) -> None:
-        nonlocal calls
-        calls += 1
+    def note(_: Any, __: Any, output: Tensor) -> None:
+        said.append(output)
 
     module = network_of(inside, what)
     rectifiers = [part for part in module.modules() if isinstance(part, torch.nn.ReLU)]
-    hooks = [part.register_forward_hook(count) for part in rectifiers]
+    hooks = [part.register_forward_hook(note) for part in rectifiers]
     try:
         points = _row(inside.slope.x).requires_grad_(True)
         outputs = inside.model.forward([inside.reading], points)
+        # Of a neuron, the rest of the network is no part.
+        calls = sum(one is not None for one in _gradients(outputs, said))
     finally:
         for hook in hooks:
             hook.remove()
@@ -332,3 +333,12 @@ def _check_sums(inside: Inside, what: str, values: Tensor, wanted: NDArray[np.fl
                 f"'{inside.reading.sample}' sum to {found:.4g} where {full:.4g} is to be explained"
                 f", a miss of {abs(found - full) / max(size, 1e-12):.0%}"
             )
+
+
+def _gradients(outputs: Tensor, said: list[Tensor]) -> tuple[Tensor | None, ...]:
+    import torch
+
+    wanted = [one for one in said if one.requires_grad]
+    if not wanted or not outputs.requires_grad:
+        return ()
+    return torch.autograd.grad(outputs.sum(), wanted, retain_graph=True, allow_unused=True)

@@ -36,7 +36,7 @@ def words(attribution: Attribution, places: Sequence[int], scale: Scale, width: 
 
     At most 20,000 characters are drawn, and what is left off is said.
     """
-    texts = [(place, neutral(attribution.units[place].text)) for place in places]
+    texts = _texts(attribution, places)
     shown, left = _within(texts, CHARACTERS)
     notes = []
     unseen = sum(attribution.values[place] is None for place in places)
@@ -55,6 +55,19 @@ def words(attribution: Attribution, places: Sequence[int], scale: Scale, width: 
             parts += _drawn(attribution, scale, run, run_left, base)
     page = tag("p", *_spans(attribution, shown, scale), class_="text", dir="auto")
     return Panel(parts, _LINE * len(lines) + 4, page, tuple(notes))
+
+
+def _texts(attribution: Attribution, places: Sequence[int]) -> list[tuple[int, str]]:
+    """The units' texts, with ... in the place of what lies between two units and is in none."""
+    found: list[tuple[int, str]] = []
+    end = None
+    for place in places:
+        unit = attribution.units[place]
+        if end is not None and end != unit.start:
+            found[-1] = (found[-1][0], found[-1][1] + " … ")
+        found.append((place, neutral(unit.text)))
+        end = unit.end
+    return found
 
 
 def lay_out(texts: Sequence[tuple[int, str]], width: float, size: float = SIZE) -> list[list[Run]]:
