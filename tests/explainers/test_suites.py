@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from small_suite import changed, write
 
 from harness.cli import main
 from harness.pipeline import explain, plan_only, run
-from harness.records import HarnessError
+from harness.records import HarnessError, Prediction, Sample
 from harness.store import Store
 from harness.suite import explain_spec, load
 
@@ -153,6 +154,49 @@ def test_the_report_of_a_run_shows_its_methods_and_pictures(tmp_path: Path) -> N
     assert '<section id="why"' in report
     assert report.count('<details class="attribution"') == 4 * 2
     assert '<span class="p p4" title="+.50">painkillers.</span>' in report
+
+
+class Built:
+    """A classifier that writes down when it is built and when it predicts, and of how many."""
+
+    log: ClassVar[list[tuple[str, int]]] = []
+    classes = ("g", "i")
+
+    def __init__(self) -> None:
+        self.log.append(("built", 0))
+
+    def predict(self, samples: Sequence[Sample]) -> list[Prediction]:
+        self.log.append(("predicted", len(samples)))
+        shares = [0.7 if "painkillers" in sample.text else 0.2 for sample in samples]
+        return [
+            Prediction(sample.id, "g" if share > 0.5 else "i", {"g": share, "i": 1 - share})
+            for sample, share in zip(samples, shares, strict=True)
+        ]
+
+
+def test_the_classifier_is_built_once_and_predicts_the_samples_once(tmp_path: Path) -> None:
+    path = suite(tmp_path, classifier={"kind": "test_suites:Built"}, arms=["predicted"])
+    log = Built.log
+    log.clear()
+    run(load(str(path)), out=tmp_path / "run")
+    assert log.count(("built", 0)) == 1
+    assert log[:2] == [("built", 0), ("predicted", 4)]
+    log.clear()
+    loaded = load(str(path))
+    explain(loaded, explain_spec(loaded, ["leave_one_out"], []), out=tmp_path / "run", samples=1)
+    assert log.count(("built", 0)) == 1
+    # Whole and empty, then without each of three words: no sample is classified beforehand.
+    assert sum(count for _, count in log) == 2 + 3
+
+
+@pytest.mark.parametrize("target", ["ulcer", "gastritis,ulcer"])
+def test_a_class_that_there_is_not_is_refused_with_the_names_of_gold(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], target: str
+) -> None:
+    path = str(suite(tmp_path))
+    assert main(["explain", path, "--out", str(tmp_path / "run"), "--target", target]) == 2
+    error = capsys.readouterr().err.splitlines()[-1]
+    assert "no class 'ulcer'; targets are gastritis, indigestion, predicted" in error
 
 
 @pytest.mark.parametrize(
