@@ -265,6 +265,13 @@ class LanguageModel:
 
     # --- the network ----------------------------------------------------------------------
 
+    def scores(self, reading: AnswerReading) -> Tensor:
+        """Logits of the whole vocabulary for each token of the answer, tokens x vocabulary; mode
+        and gradients are the caller's."""
+        given = Tokens.given([Continuation(reading.ids, reading.answer).read])
+        device = self._device()
+        return self._scores({k: v.to(device) for k, v in given.items()}, len(reading.answer))[0]
+
     def _log_probabilities(self, several: Sequence[Continuation]) -> Tensor:
         """Rows x tokens of the answers, all prompts of one length and all answers of one. Scores
         are made for the places before the answer's tokens alone, where the network can do that."""
