@@ -14,6 +14,7 @@ from harness.explainers.games import Game, Perturbation
 from harness.explainers.gradients import Descended, Descending, Gradient, GradientEngine, Slope
 from harness.explainers.inside import Inside, Inspection
 from harness.explainers.models.model import Differentiable, Model, transformed
+from harness.explainers.models.networks import refuse_quantised
 from harness.explainers.models.reading import Reading
 from harness.explainers.results import Question, Subject, of_descent, of_play
 from harness.explainers.targets import Target, Targets, resolve
@@ -104,6 +105,7 @@ class Block:
                 f"{next(iter(mine))} needs gradients, and {model.name} has none that can be had; "
                 "use a perturbation method, such as kernel_shap"
             )
+        refuse_quantised(model.module, model.name)
         slopes = [_slope(model, subject, question.seed) for subject in self.subjects]
         engine = GradientEngine(model, question.output, self.engine.tokens)
         for name, method in mine.items():

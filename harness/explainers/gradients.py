@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from harness.explainers.models.model import Differentiable, transformed
+from harness.explainers.models.networks import refuse_underivable
 from harness.explainers.models.reading import Reading
 from harness.plugins import blamed
 from harness.records import HarnessError
@@ -222,6 +223,8 @@ class GradientEngine:
             )
             weights = weights.to(outputs.device, outputs.dtype)
             values = torch.einsum("bc,bct->bt", outputs, weights)
+            if not self.rows:
+                refuse_underivable(values, self.model.name)
             last = values.shape[1] - 1
             gradients = [
                 torch.autograd.grad(values[:, t].sum(), points, retain_graph=t < last)[0].double()

@@ -53,9 +53,9 @@ class Stream:
     @contextmanager
     def _skipped(self, residual: Tensor) -> Iterator[None]:
         """Within the block every layer hands on what it is given, and the last says `residual`."""
-        given: Any = residual
+        given: Any = residual.to(self.residuals[-1].device)
         if isinstance(self._last, (tuple, list)):
-            given = type(self._last)([residual, *self._last[1:]])
+            given = type(self._last)([given, *self._last[1:]])
         with left_alone(self._model.module):
             for block in self._blocks[:-1]:
                 block.forward = _handed_on(isinstance(self._last, (tuple, list)))
@@ -122,7 +122,9 @@ def stream(model: Lensed, reading: Reading) -> Stream:
     residuals = [seen[0][1], *(first_tensor(output) for _, _, output in seen)]
     shapes = {None if one is None else tuple(one.shape) for one in residuals}
     chained = all(
-        before is not None and residual is not None and torch.equal(before, residual)
+        before is not None
+        and residual is not None
+        and torch.equal(before.to(residual.device), residual)
         for (_, before, _), residual in zip(seen, residuals, strict=False)
     )
     if not chained or len(shapes) != 1 or any(s is None or len(s) != 3 for s in shapes):

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from harness import fields
 from harness.explainers.lenses.divergence import divergence, scale_of
 from harness.explainers.lenses.stream import Lensed, lens_inputs, read, stream
-from harness.explainers.models.networks import differentiating
+from harness.explainers.models.networks import differentiating, refuse_quantised
 from harness.identity import digest
 from harness.records import HarnessError
 
@@ -139,6 +139,7 @@ def train_tuned_lens(
     if not number or not 0 < learning_rate < float("inf"):
         raise HarnessError(f"{_WHERE}: learning_rate is a number above 0, not {learning_rate!r}")
     model, items = lens_inputs(classifier, samples)
+    refuse_quantised(model.module, model.name)
     readings = [read(model, sample) for sample in items]
     settings = {
         "epochs": epochs,

@@ -97,7 +97,7 @@ class TensorModel:
         self._inputs = list(inputs.values() if isinstance(inputs, Mapping) else inputs)
         self._arguments, self.channels, self._names = arguments, channels, tuple(names)
         self._table = _embedding(call, embedding, self._inputs, self.name)
-        self._device = _device(self.module)
+        self._device = _device(self.module if self._table is None else self._table)
         examples = {len(tensor) for tensor in self._inputs}
         if len(examples) != 1:
             raise HarnessError(
@@ -276,6 +276,7 @@ def _tokens(reading: TensorReading) -> int:
 
 
 def _device(module: Any) -> Any:
+    """Where what a module is given belongs: a network may lie on several devices."""
     import torch
 
     first = None if module is None else next(module.parameters(), None)
