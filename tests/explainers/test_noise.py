@@ -93,7 +93,7 @@ def test_over_any_method_it_is_captums_noise_tunnel_on_the_same_copies(
 ) -> None:
     net = MLP(bias=False)
     model = tensors(net, drawn(1, 4))
-    points = copies(SmoothGrad(6, 0.1), model)[..., 0]
+    points = copies(SmoothGrad(10, 0.1), model)[..., 0]
     name = of if isinstance(of, str) else of["kind"]
     peers: dict[str, Any] = {
         "saliency": lambda: attr.Saliency(net),
@@ -104,7 +104,7 @@ def test_over_any_method_it_is_captums_noise_tunnel_on_the_same_copies(
         "neuron_gradient": lambda: attr.NeuronGradient(net, net[2]),
     }
     moment = {SmoothGrad: "smoothgrad", SquareGrad: "smoothgrad_sq", VarGrad: "vargrad"}[kind]
-    found = values(kind(6, 0.1, of), model, model.samples[0])[..., 0]
+    found = values(kind(10, 0.1, of), model, model.samples[0])[..., 0]
     monkeypatch.setattr(torch, "normal", lambda *_, **__: points - drawn(1, 4))
     for target in range(3):
         given: dict[str, Any] = {"target": target}
@@ -113,7 +113,7 @@ def test_over_any_method_it_is_captums_noise_tunnel_on_the_same_copies(
         if name == "integrated_gradients":
             given |= {"n_steps": 4, "method": "riemann_middle"}
         peer = attr.NoiseTunnel(peers[name]())
-        wanted = peer.attribute(drawn(1, 4), nt_type=moment, nt_samples=6, **given)[0].detach()
+        wanted = peer.attribute(drawn(1, 4), nt_type=moment, nt_samples=10, **given)[0].detach()
         np.testing.assert_allclose(found[target], wanted, atol=1e-9)
 
 

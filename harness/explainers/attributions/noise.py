@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 OF = ("gradient", "input_x_gradient", "integrated_gradients")
+# Copies that another method looks at together: each has sums of gradients of its own in memory.
+_AT_ONCE = 8
 
 
 class _Noisy:
@@ -93,18 +95,29 @@ class _Noisy:
         if self._of is None:
             answer = yield Ask(noisy, [1 / count] * count, squares)
             return answer.gradients, answer.squares, ()
-        copies = [_copy(slope, noisy(number), number) for number in range(count)]
-        if isinstance(self._of, Gradient):
-            if self.settings["of"] not in OF:
-                copies = yield from _valued(copies)
-            found = yield from together([self._of.descend(copy) for copy in copies])
-        else:
-            found = yield Visit(partial(_inspected, self._of, copies))
-        mean = sum(one.values.double() for one in found) / count
-        notes = tuple(dict.fromkeys(note for one in found for note in one.notes))
-        if not squares:
-            return mean, None, notes
-        return mean, sum(one.values.double() ** 2 for one in found) / count, notes
+        size = count if self.settings["of"] in OF else _AT_ONCE
+        total: Any = 0
+        squared: Any = 0
+        notes: dict[str, None] = {}
+        for start in range(0, count, size):
+            numbers = range(start, min(start + size, count))
+            found = yield from self._at(self._of, [_copy(slope, noisy(i), i) for i in numbers])
+            for one in found:
+                total = total + one.values.double()
+                squared = squared + one.values.double() ** 2 if squares else 0
+                notes |= dict.fromkeys(one.notes)
+        return total / count, squared / count if squares else None, tuple(notes)
+
+    def _at(
+        self, method: Gradient | Inspection, copies: Sequence[Slope]
+    ) -> Generator[Ask | Visit, Any, list[Descended]]:
+        """What the method finds at each of these copies."""
+        if not isinstance(method, Gradient):
+            found: list[Descended] = yield Visit(partial(_inspected, method, copies))
+            return found
+        if self.settings["of"] not in OF:
+            copies = yield from _valued(copies)
+        return (yield from together([method.descend(copy) for copy in copies]))
 
 
 class SmoothGrad(_Noisy):
