@@ -14,7 +14,7 @@ from typing import Any
 from harness.gold import Gold
 from harness.identity import digest
 from harness.records import Attribution, HarnessError, Prediction, Sample
-from harness.suite import FamilySpec, Suite
+from harness.suite import FamilySpec, PartSpec, Suite
 
 
 @dataclass(frozen=True)
@@ -38,10 +38,11 @@ class Inputs:
         return frozenset((*self.classes, *(label for label in true if label is not None)))
 
 
-def prepare(suite: Suite) -> Inputs:
+def prepare(suite: Suite, classifier: Any = None) -> Inputs:
     """Reads the samples, classifies them, and maps all labels to gold's.
 
-    Raises `HarnessError` for duplicate ids and for labels outside the class list.
+    `classifier` is the suite's own, where it is built already. Raises `HarnessError` for duplicate
+    ids and for labels outside the class list.
     """
     source = suite.source.create("sources", suite.folder)
     samples = _samples(suite, source)
@@ -50,7 +51,7 @@ def prepare(suite: Suite) -> Inputs:
     baselines: dict[str, dict[str, Prediction]] = {}
     notes: tuple[str, ...] = ()
     if suite.classifier is not None:
-        classes, predictions, notes = _classify(suite, suite.classifier, samples)
+        classes, predictions, notes = _classify(suite, suite.classifier, samples, classifier)
         for name, part in suite.classifier_baselines.items():
             baselines[name] = _classify(suite, part, samples)[1]
     own = list(source.gold()) if hasattr(source, "gold") else []
@@ -71,6 +72,11 @@ def prepare(suite: Suite) -> Inputs:
     return Inputs(tuple(samples), predictions, classes, gold, baselines, notes, cluster_name)
 
 
+def samples_of(suite: Suite, count: int | None = None) -> Sequence[Sample]:
+    """The samples alone, their labels mapped to gold's; `count` of them as `limit` takes them."""
+    return _taken(_samples(suite, suite.source.create("sources", suite.folder)), count)
+
+
 def samples_hash(samples: Sequence[Sample]) -> str:
     """SHA-256 over samples in their order, their media among them."""
     return digest([digest(sample) for sample in samples])
@@ -84,8 +90,7 @@ def current_samples_hash(suite: Suite, count: int | None) -> str | None:
     values = suite.source.options.values()
     if not any(isinstance(value, str) and Path(value).exists() for value in values):
         return None
-    samples = _samples(suite, suite.source.create("sources", suite.folder))
-    return samples_hash(_taken(samples, count))
+    return samples_hash(samples_of(suite, count))
 
 
 def limit(inputs: Inputs, count: int | None) -> Inputs:
@@ -173,9 +178,9 @@ def _refuse_duplicates(samples: Sequence[Sample]) -> None:
 
 
 def _classify(
-    suite: Suite, part: Any, samples: Sequence[Sample]
+    suite: Suite, part: PartSpec, samples: Sequence[Sample], classifier: Any = None
 ) -> tuple[tuple[str, ...], dict[str, Prediction], tuple[str, ...]]:
-    classifier = part.create("classifiers", suite.folder)
+    classifier = part.create("classifiers", suite.folder) if classifier is None else classifier
     predictions = classifier.predict(samples)
     classes = [str(_mapped(suite, name)) for name in classifier.classes]
     true = dict.fromkeys(sample.label for sample in samples if sample.label is not None)

@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 from harness import serial
 from harness.asking import Models
 from harness.generate import Budget, check_servers, generate, tasks
-from harness.identity import digest
-from harness.inputs import Inputs, current_samples_hash, limit, prepare, samples_hash
+from harness.identity import attribution_key, digest
+from harness.inputs import Inputs, current_samples_hash, limit, prepare, samples_hash, samples_of
 from harness.manifest import Manifest, file_hashes
 from harness.outcomes import cell_outcome
 from harness.plan import Plan, PlannedCell, make_plan
@@ -113,10 +113,7 @@ def run(
         if finished is not None:
             progress.note(f"{folder} is finished; nothing is asked again")
             return finished
-    progress.stage("classify", 1)
-    inputs = limit(prepare(suite), samples)
-    progress.stage("classify", len(inputs.samples), len(inputs.samples))
-    inputs = _explained(suite, inputs, folder, fresh, progress)
+    inputs = _inputs(suite, samples, folder, fresh, progress)
     plan = make_plan(suite, inputs)
     for name, scorer in make_scorers(suite.scorers, suite.folder).items():
         if hasattr(scorer, "ready"):
@@ -152,8 +149,8 @@ def explain(
 
     progress = progress or Silent()
     folder = Path(out) if out is not None else suite.run_folder
-    inputs = limit(prepare(suite), samples)
-    found = explained(suite, spec, inputs.samples, partial(progress.advance, "explain"))
+    taken = samples_of(suite, samples)
+    found = explained(suite, spec, taken, partial(progress.advance, "explain"))
     with Store.write(folder) as store:
         _refuse_other(store, suite)
         with store.transaction():
@@ -180,9 +177,9 @@ def evaluate(
 
     progress = progress or Silent()
     folder = Path(out) if out is not None else suite.run_folder
-    inputs = limit(prepare(suite), samples)
+    taken = samples_of(suite, samples)
     advance = partial(progress.advance, "explain")
-    found = evaluated(suite, spec, inputs.samples, metrics, advance)
+    found = evaluated(suite, spec, taken, metrics, advance)
     with Store.write(folder) as store:
         _refuse_other(store, suite)
         with store.transaction():
@@ -219,10 +216,9 @@ def concepts(
         raise HarnessError("the suite has no classifier, so it has no concepts")
     progress = progress or Silent()
     folder = Path(out) if out is not None else suite.run_folder
-    inputs = limit(prepare(suite), samples)
     classifier = suite.classifier.create("classifiers", suite.folder)
     made = found(
-        classifier, inputs.samples, layer, at, kinds, count,
+        classifier, samples_of(suite, samples), layer, at, kinds, count,
         folder / "concepts" / digest([layer, at, samples])[:10],
         target=target, seed=suite.seed if seed is None else seed, settings=settings,
         progress=partial(progress.advance, "concepts"),
@@ -237,24 +233,50 @@ def concepts(
     return made, folder
 
 
+def _inputs(
+    suite: Suite,
+    samples: int | None,
+    folder: Path,
+    fresh: bool,
+    progress: Progress,
+    explaining: bool = True,
+) -> Inputs:
+    """What the plan is made from, attributions among it. The classifier is built once for all of
+    it, and let go before any model is asked."""
+    progress.stage("classify", 1)
+    classifier = suite.classifier and suite.classifier.create("classifiers", suite.folder)
+    inputs = limit(prepare(suite, classifier), samples)
+    progress.stage("classify", len(inputs.samples), len(inputs.samples))
+    if suite.explain is None or not explaining:
+        return inputs
+    return _explained(suite, suite.explain, inputs, classifier, folder, fresh, progress)
+
+
 def _explained(
-    suite: Suite, inputs: Inputs, folder: Path, fresh: bool, progress: Progress
+    suite: Suite,
+    spec: ExplainSpec,
+    inputs: Inputs,
+    classifier: Any,
+    folder: Path,
+    fresh: bool,
+    progress: Progress,
 ) -> Inputs:
     """The inputs with their attributions: those that the folder holds where they are the same."""
-    if suite.explain is None:
-        return inputs
     from harness.explainers.explanation import Explanation
     from harness.explainers.suites import explained, with_evidence
 
     held: tuple[Attribution, ...] = ()
     if (folder / "run.sqlite").exists() and not fresh:
         with Store.read(folder) as store:
-            if store.meta().get("explained") == _explained_hash(suite, inputs):
-                held = tuple(store.attributions().values())
+            meta = store.meta()
+            if meta.get("explained") == _explained_hash(suite, inputs):
+                # others may lie beside them, of `harness explain` with methods of its own
+                held = tuple(store.attributions(meta.get("explained_keys")).values())
     if held:
-        return with_evidence(inputs, Explanation(held), suite.explain)
-    found = explained(suite, suite.explain, inputs.samples, partial(progress.advance, "explain"))
-    return with_evidence(inputs, found, suite.explain)
+        return with_evidence(inputs, Explanation(held), spec)
+    advance = partial(progress.advance, "explain")
+    found = explained(suite, spec, inputs.samples, advance, classifier)
+    return with_evidence(inputs, found, spec)
 
 
 def _explained_hash(suite: Suite, inputs: Inputs) -> str:
@@ -397,7 +419,12 @@ def _lay_down(
         store.put_cells((p.cell, p.told, p.key) for p in plan.cells)
         store.put_turns((p.cell.id, 1, p.key) for p in plan.cells)
         store.put_attributions(inputs.attributions)
-        store.set_meta({"explained": _explained_hash(suite, inputs) if suite.explain else None})
+        store.set_meta(
+            {
+                "explained": _explained_hash(suite, inputs) if suite.explain else None,
+                "explained_keys": [attribution_key(a) for a in inputs.attributions],
+            }
+        )
         replace(manifest, created=created).save(store)
         store.set_meta({"finished": False, "samples": samples, "created": created})
 
@@ -474,9 +501,8 @@ def _needs_evidence(suite: Suite) -> bool:
 
 def plan_only(suite: Suite, samples: int | None = None) -> tuple[Any, Inputs]:
     """The plan and its inputs, with nothing stored and nothing sent."""
-    inputs = limit(prepare(suite), samples)
+    needed = _needs_evidence(suite)
+    inputs = _inputs(suite, samples, suite.run_folder, False, Silent(), explaining=needed)
     if not inputs.samples:
         raise HarnessError("there are no samples")
-    if suite.explain is not None and _needs_evidence(suite):
-        inputs = _explained(suite, inputs, suite.run_folder, False, Silent())
     return make_plan(suite, inputs), inputs

@@ -135,7 +135,9 @@ class Run:
     def _attributions(self) -> dict[str, dict[str, Attribution]]:
         """By sample and key, in the order they came."""
         found: dict[str, dict[str, Attribution]] = {}
-        for key, attribution in self.store.attributions().items():
+        # The run's own: `harness explain` may have laid others beside them.
+        own = self.store.meta().get("explained_keys")
+        for key, attribution in self.store.attributions(own).items():
             found.setdefault(attribution.sample, {})[key] = attribution
         return found
 

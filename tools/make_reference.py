@@ -22,9 +22,12 @@ from harness import cli, contracts, documents, pipeline, plugins, records
 from harness import run as run_function
 from harness.backends.control import Control
 from harness.drawing.figure import Figure
-from harness.explainers import pictures
+from harness.explainers import lenses, pictures
 from harness.explainers.explain import explain as explain_function
 from harness.explainers.explanation import Explanation
+from harness.explainers.lenses.lens import logit_lens, tuned_lens
+from harness.explainers.lenses.readings import LensReading, LensReadings
+from harness.explainers.lenses.tuned import TunedLens, train_tuned_lens
 from harness.explainers.metrics.evaluate import evaluate as evaluate_function
 from harness.explainers.metrics.evaluation import Evaluation, Measurement, MetricRow
 from harness.explainers.metrics.roar import roar
@@ -351,6 +354,15 @@ def python() -> Iterator[str]:
             ),
         ],
     )
+    yield "## Lenses"
+    yield docstring(lenses)
+    for function in (logit_lens, train_tuned_lens, tuned_lens):
+        yield f"### {function.__module__}.{function.__name__}{_keywords(function)}"
+        yield docstring(function)
+    for kind in (LensReading, LensReadings, TunedLens):
+        yield f"### {kind.__name__}"
+        yield docstring(kind)
+        yield from _methods(kind)
     yield "## Pictures"
     yield docstring(pictures)
     for function in (draw, deletion_and_insertion, heat_map, gallery):

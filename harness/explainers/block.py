@@ -14,6 +14,7 @@ from harness.explainers.games import Game, Perturbation
 from harness.explainers.gradients import Descended, Descending, Gradient, GradientEngine, Slope
 from harness.explainers.inside import Inside, Inspection
 from harness.explainers.models.model import Differentiable, Model, transformed
+from harness.explainers.models.networks import refuse_quantised
 from harness.explainers.models.reading import Reading
 from harness.explainers.results import Question, Subject, of_descent, of_play
 from harness.explainers.targets import Target, Targets, resolve
@@ -23,6 +24,8 @@ from harness.records import Attribution, HarnessError, Sample
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
+
+    from harness.explainers.models.tensors import TensorModel
 
 UNITS = {"text": "word", "array": "patch", "table": "feature"}
 """The unit of each kind of input where nobody names one."""
@@ -102,6 +105,7 @@ class Block:
                 f"{next(iter(mine))} needs gradients, and {model.name} has none that can be had; "
                 "use a perturbation method, such as kernel_shap"
             )
+        refuse_quantised(model.module, model.name)
         slopes = [_slope(model, subject, question.seed) for subject in self.subjects]
         engine = GradientEngine(model, question.output, self.engine.tokens)
         for name, method in mine.items():
@@ -133,16 +137,32 @@ def _settings(kinds: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def default_units(model: Model, readings: Sequence[Reading]) -> dict[str, Any]:
-    """The units of these readings where nobody names any, by name."""
+    """The units of these readings where nobody names any, by name.
+
+    Tensors are divided into patches where all of them are images of more than one patch: with
+    channels, and two dimensions besides; else into features.
+    """
     from harness.explainers.models.reading import TextPart
     from harness.explainers.models.tensors import TensorModel
 
     if isinstance(model, TensorModel):
-        names = [UNITS["table"]]
+        names = [UNITS["array" if _images(model, readings) else "table"]]
     else:
         kinds = {isinstance(part, TextPart) for reading in readings for part in reading.parts}
         names = [UNITS["text" if text else "array"] for text in sorted(kinds, reverse=True)]
     return {name: plugins.create("units", name) for name in names}
+
+
+def _images(model: TensorModel, readings: Sequence[Reading]) -> bool:
+    from harness.explainers.models.reading import ArrayPart
+    from harness.explainers.units.images import Patch
+
+    (height, width), shapes = Patch().sides, set()
+    for reading in readings:
+        shapes |= {part.array.shape for part in reading.parts if isinstance(part, ArrayPart)}
+    return model.channels is not None and all(
+        len(shape) == 3 and (shape[0] > height or shape[1] > width) for shape in shapes
+    )
 
 
 def _subjects(

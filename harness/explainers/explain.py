@@ -59,8 +59,10 @@ def explain(
       in a list or a mapping by name, which share evaluations; `settings` are the method's own, or a
       mapping of them by method name
     - `unit`: a name (`harness list units`), a unit of one's own, or several of these in a list or a
-      mapping by name: one for the texts and one for the arrays of an input. Word, patch or feature
-      unless given
+      mapping by name: one for the texts and one for the arrays of an input. Unless given, texts are
+      divided into words and images into patches; so are the tensors of a module where all of them
+      have `channels`, two dimensions besides, and more than one patch. All else is divided into
+      features
     - `target`: a class by name or place, `predicted` (the default), `runner_up`, a pair of these (a
       contrast), or `all`; any function from one input's outputs (a tensor, one number a class on
       the scale of `output`) to a number, for gradient methods one that torch can differentiate; or

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from harness.explainers.models.model import Differentiable, transformed
+from harness.explainers.models.networks import refuse_underivable
 from harness.explainers.models.reading import Reading
 from harness.plugins import blamed
 from harness.records import HarnessError
@@ -79,7 +80,16 @@ class Descended:
     notes: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True, eq=False)
+class Visit:
+    """The network itself wanted: `found(model, reading, weights, output)` is called while the model
+    is differentiated, and the method is told what it returns. `weights` are columns x targets."""
+
+    found: Callable[[Differentiable, Reading, NDArray[np.float64], str], Any]
+
+
 Descent = Generator[Ask, Answer, Descended]
+VisitingDescent = Generator[Ask | Visit, Any, Descended]
 
 
 @runtime_checkable
@@ -90,7 +100,7 @@ class Gradient(Protocol):
     settings: Mapping[str, Any]
     reduce: str
 
-    def descend(self, slope: Slope) -> Descent: ...
+    def descend(self, slope: Slope) -> VisitingDescent: ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,7 +109,7 @@ class Descending:
 
     reading: Reading
     weights: NDArray[np.float64]
-    descent: Descent
+    descent: VisitingDescent
 
 
 @dataclass(eq=False)
@@ -157,8 +167,8 @@ class GradientEngine:
                 self._advance(place, descending[place], sums[place].answer(), asked, found)
         return [(found[place], rows[place]) for place in range(len(descending))]
 
-    @staticmethod
     def _advance(
+        self,
         place: int,
         one: Descending,
         answer: Answer | None,
@@ -167,7 +177,12 @@ class GradientEngine:
     ) -> None:
         with blamed("an explainer failed"):
             try:
-                asked[place] = next(one.descent) if answer is None else one.descent.send(answer)
+                wanted = next(one.descent) if answer is None else one.descent.send(answer)
+                while isinstance(wanted, Visit):
+                    with self.model.evaluating():
+                        seen = wanted.found(self.model, one.reading, one.weights, self._output)
+                    wanted = one.descent.send(seen)
+                asked[place] = wanted
             except StopIteration as end:
                 found[place] = end.value
 
@@ -208,6 +223,8 @@ class GradientEngine:
             )
             weights = weights.to(outputs.device, outputs.dtype)
             values = torch.einsum("bc,bct->bt", outputs, weights)
+            if not self.rows:
+                refuse_underivable(values, self.model.name)
             last = values.shape[1] - 1
             gradients = [
                 torch.autograd.grad(values[:, t].sum(), points, retain_graph=t < last)[0].double()

@@ -24,12 +24,14 @@ def explained(
     spec: ExplainSpec,
     samples: Sequence[Sample],
     progress: Progress | None = None,
+    classifier: Any = None,
 ) -> Explanation:
     """The attributions that `spec` asks for, classes called as gold calls them.
 
-    Raises `HarnessError` where the suite has no classifier, and as `harness.explain` does.
+    `classifier` is the suite's own, where it is built already. Raises `HarnessError` where the
+    suite has none, and as `harness.explain` does.
     """
-    classifier, units, options = _asked(suite, spec)
+    classifier, units, options = _asked(suite, spec, classifier)
     found = explain(
         classifier, samples, _methods(suite, spec.methods), units, progress=progress, **options
     )
@@ -77,11 +79,14 @@ def with_evidence(inputs: Inputs, explanation: Explanation, spec: ExplainSpec) -
     return replace(inputs, attributions=explanation.attributions, evidence=evidence)
 
 
-def _asked(suite: Suite, spec: ExplainSpec) -> tuple[Any, dict[str, Any] | None, dict[str, Any]]:
+def _asked(
+    suite: Suite, spec: ExplainSpec, classifier: Any = None
+) -> tuple[Any, dict[str, Any] | None, dict[str, Any]]:
     """The classifier, the units by name, and what else is asked for."""
     if suite.classifier is None:
         raise HarnessError("the suite has no classifier, so there is nothing to be explained")
-    classifier = suite.classifier.create("classifiers", suite.folder)
+    if classifier is None:
+        classifier = suite.classifier.create("classifiers", suite.folder)
     options: dict[str, Any] = {"seed": suite.seed, **spec.options}
     options["target"] = _own_names(options.get("target"), classifier.classes, suite.label_map)
     units = {part.name: part.create("units", suite.folder) for part in spec.unit}
@@ -106,8 +111,24 @@ def _renamed(one: Any, label_map: Mapping[str, str]) -> Any:
 
 
 def _own_names(target: Any, classes: Sequence[str], label_map: Mapping[str, str]) -> Any:
-    """A target by the classifier's own name where gold's name is given."""
+    """A target by the classifier's own name where gold's name is given.
+
+    Raises `HarnessError` for a class that there is not, with the names that a suite's user sees.
+    """
     back = {new: old for old, new in label_map.items() if old in classes}
-    if isinstance(target, tuple):
-        return tuple(back.get(one, one) for one in target)
-    return back.get(target, target) if isinstance(target, str) else target
+    if isinstance(target, (tuple, list)):
+        return tuple(_own_name(one, classes, back) for one in target)
+    return target if target == "all" else _own_name(target, classes, back)
+
+
+def _own_name(target: Any, classes: Sequence[str], back: Mapping[str, str]) -> Any:
+    if not isinstance(target, str) or target in classes or target in ("predicted", "runner_up"):
+        return target
+    if target not in back:
+        gold = {old: new for new, old in back.items()}
+        names = ", ".join(gold.get(name, name) for name in classes[:20])
+        raise HarnessError(
+            f"there is no class '{target}'; targets are {names}, predicted, runner_up, all, or a "
+            "pair of these"
+        )
+    return back[target]

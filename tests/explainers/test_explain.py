@@ -470,6 +470,42 @@ def test_a_module_with_its_preprocessing_has_logits_of_samples() -> None:
     assert found.output == "logit"
 
 
+def test_images_of_a_module_are_divided_into_patches_unless_they_are_a_single_one() -> None:
+    torch.manual_seed(1)
+    for side, unit, count in [(40, "patch", 9), (16, "feature", 256)]:
+        module = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(3 * side**2, 2)).double()
+
+        def prepared(arrays: list[Any]) -> torch.Tensor:
+            return torch.stack(
+                [torch.from_numpy(a).permute(2, 0, 1) / 255 for a in arrays]
+            ).double()
+
+        array = np.random.default_rng(0).integers(0, 256, (side, side, 3), dtype=np.uint8)
+        classifier = Callable(module=module, preprocess=prepared, classes=["no", "yes"])
+        image = torch.from_numpy(array).permute(2, 0, 1)[None].double()
+        own = harness.explain(classifier, [array], "input_x_gradient", target="yes")
+        plain = harness.explain(module, image / 255, "input_x_gradient", channels="first", target=1)
+        assert {found.unit for found in (*own, *plain)} == {unit}
+        assert len(values(own)) == len(values(plain)) == count
+        truth = (module[1].weight[1].reshape(3, side, side) * image[0] / 255).sum(dim=0)
+        first = slice(0, 16 if unit == "patch" else 1)
+        assert values(plain)[0] == pytest.approx(truth[first, first].sum().item(), abs=1e-9)
+        np.testing.assert_allclose(values(own), values(plain), atol=1e-4)
+
+
+def test_tensors_that_are_no_images_or_not_all_are_divided_into_features() -> None:
+    class Both(torch.nn.Module):
+        def forward(self, image: torch.Tensor, row: torch.Tensor) -> torch.Tensor:
+            return torch.cat([image.mean(dim=(2, 3)), row], dim=1)
+
+    image, row = torch.ones(1, 2, 20, 20), torch.ones(1, 2)
+    (without,) = harness.explain(Both(), (image, row), "leave_one_out", target=0)
+    assert (without.unit, len(without.units)) == ("feature", 2 * 400 + 2)
+    (both,) = harness.explain(Both(), (image, row), "leave_one_out", target=2, channels="first")
+    assert (both.unit, len(both.units)) == ("feature", 400 + 2)
+    assert both.values == pytest.approx((0.0,) * 400 + (1.0, 0.0))
+
+
 # --- lengths ------------------------------------------------------------------------------
 
 

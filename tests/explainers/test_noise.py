@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import json
 import sys
 from pathlib import Path
 from typing import Any
@@ -9,11 +11,14 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from captum import attr
 from captum.attr import InputXGradient, IntegratedGradients, Saliency
-from descents_for_tests import MLP, descend, drawn, slope_of, tensors, values
+from descents_for_tests import CNN, MLP, descend, drawn, same, slope_of, state, tensors, values
 
 from harness.classifiers.huggingface import HuggingFace
+from harness.explainers.attributions.layers import LayerGradientXActivation, NeuronGradient
 from harness.explainers.attributions.noise import GradientShap, SmoothGrad, SquareGrad, VarGrad
+from harness.explainers.inside import Inside
 from harness.explainers.models.choose import model_of
 from harness.records import HarnessError
 
@@ -72,6 +77,111 @@ def test_each_is_a_moment_of_captums_values_at_the_copies(of: str) -> None:
     np.testing.assert_allclose(found[0], wanted.mean(dim=1), atol=1e-9)
     np.testing.assert_allclose(found[1], (wanted**2).mean(dim=1), atol=1e-9)
     np.testing.assert_allclose(found[2], wanted.var(dim=1, correction=0), atol=1e-9)
+
+
+@pytest.mark.parametrize(
+    "of",
+    [
+        "saliency", "deep_lift", "guided_backprop", "lrp",
+        {"kind": "integrated_gradients", "steps": 4, "nodes": "midpoint"},
+        {"kind": "neuron_gradient", "layer": "2", "neuron": 3},
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("kind", NOISY)
+def test_over_any_method_it_is_captums_noise_tunnel_on_the_same_copies(
+    of: Any, kind: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    net = MLP(bias=False)
+    model = tensors(net, drawn(1, 4))
+    points = copies(SmoothGrad(10, 0.1), model)[..., 0]
+    name = of if isinstance(of, str) else of["kind"]
+    peers: dict[str, Any] = {
+        "saliency": lambda: attr.Saliency(net),
+        "deep_lift": lambda: attr.DeepLift(net),
+        "guided_backprop": lambda: attr.GuidedBackprop(net),
+        "lrp": lambda: attr.LRP(net),
+        "integrated_gradients": lambda: attr.IntegratedGradients(net),
+        "neuron_gradient": lambda: attr.NeuronGradient(net, net[2]),
+    }
+    moment = {SmoothGrad: "smoothgrad", SquareGrad: "smoothgrad_sq", VarGrad: "vargrad"}[kind]
+    found = values(kind(10, 0.1, of), model, model.samples[0])[..., 0]
+    monkeypatch.setattr(torch, "normal", lambda *_, **__: points - drawn(1, 4))
+    for target in range(3):
+        given: dict[str, Any] = {"target": target}
+        if name == "neuron_gradient":
+            given = {"neuron_selector": 3}
+        if name == "integrated_gradients":
+            given |= {"n_steps": 4, "method": "riemann_middle"}
+        peer = attr.NoiseTunnel(peers[name]())
+        wanted = peer.attribute(drawn(1, 4), nt_type=moment, nt_samples=10, **given)[0].detach()
+        np.testing.assert_allclose(found[target], wanted, atol=1e-9)
+
+
+@pytest.mark.parametrize(
+    "of",
+    ["gradient_shap", "integrated_gradients", "smooth_grad", "grad_cam", "layer"],
+)
+def test_of_may_be_a_name_a_mapping_or_an_explainer(of: str) -> None:
+    net, x = CNN(), drawn(1, 3, 8, 8)
+    model = tensors(net, x, channels="first")
+    given = {
+        "gradient_shap": {"kind": "gradient_shap", "samples": 3},
+        "integrated_gradients": {"kind": "integrated_gradients"},
+        "smooth_grad": SmoothGrad(2),
+        "grad_cam": {"kind": "grad_cam", "layer": "first"},
+        "layer": NeuronGradient("first", [0, 1, 1]),
+    }[of]
+    method = SmoothGrad(3, of=given)
+    found = descend(method, model, model.samples)[0][0].values
+    assert found.shape[:2] == (3, 64)
+    assert float(found.abs().max()) > 0
+    alone = descend(method, model, model.samples, tokens=1)[0][0].values
+    torch.testing.assert_close(found, alone, atol=1e-12, rtol=1e-9)
+    before = state(net)
+    descend(method, model, model.samples)
+    assert same(before, state(net))
+    json.dumps(method.settings)
+
+
+def test_a_method_that_checks_its_completeness_is_checked_at_each_copy() -> None:
+    """Adaptive integrated gradients need the value at the copy: with it they settle, and differ
+    little from many fixed steps."""
+    model = tensors(MLP(torch.nn.Tanh), drawn(1, 4))
+    settled, _, _ = descend(
+        SmoothGrad(4, of={"kind": "integrated_gradients"}), model, model.samples
+    )
+    fixed = values(SmoothGrad(4, of="integrated_gradients", steps=200), model, model.samples[0])
+    assert settled[0].notes == ()
+    np.testing.assert_allclose(settled[0].values, fixed, atol=0.02 * np.abs(fixed).max())
+
+
+def test_settings_of_the_three_first_methods_are_what_they_were() -> None:
+    assert SmoothGrad(of="gradient").settings == {
+        "samples": 25, "sigma": 0.15, "of": "gradient", "steps": 20,
+    }  # fmt: skip
+    assert VarGrad(3, of="deep_lift").settings["of"]["kind"] == "deep_lift"
+    assert SmoothGrad(of="deep_lift").reduce == "sum"
+    assert SmoothGrad(of="saliency").reduce == "l2"
+
+
+def test_noise_over_a_layer_of_a_text_model_is_the_mean_over_its_copies(tmp_path: Path) -> None:
+    folder, _, _ = make("bert", tmp_path)
+    texts = samples()[:1]
+    model = model_of(HuggingFace(str(folder), dtype="float64"), texts)
+    layer = LayerGradientXActivation("bert.encoder.layer.0")
+    reading, slope, weights = slope_of(model, texts[0])
+    ask = next(SmoothGrad(3, 0.1).descend(slope))
+    with model.evaluating():
+        each = [
+            layer.attribute(
+                Inside(model, reading, dataclasses.replace(slope, x=ask.point(i)), weights, "logit")
+            ).values
+            for i in range(3)
+        ]
+    of = {"kind": "layer_gradient_x_activation", "layer": "bert.encoder.layer.0"}
+    found = values(SmoothGrad(3, 0.1, of), model, texts[0])
+    np.testing.assert_allclose(found, sum(each) / 3, atol=1e-12)
+    assert not np.allclose(found, each[0])
 
 
 def test_noise_is_as_wide_as_said_and_another_for_each_copy_and_seed() -> None:
@@ -133,7 +243,15 @@ def test_gradient_shap_comes_to_integrated_gradients_and_to_completeness() -> No
 def test_settings_that_cannot_be_are_refused() -> None:
     with pytest.raises(HarnessError, match="'smooth_grad': sigma is a number above 0"):
         SmoothGrad(sigma=0)
-    with pytest.raises(HarnessError, match="'var_grad': of is one of gradient"):
+    with pytest.raises(HarnessError, match="'var_grad': of is one of gradient.* not 'lime'"):
         VarGrad(of="lime")
+    with pytest.raises(HarnessError, match="no explainer 'saliencies'; did you mean 'saliency'"):
+        SmoothGrad(of="saliencies")
+    with pytest.raises(HarnessError, match="of has no 'kind'"):
+        SmoothGrad(of={"layer": "0"})
+    with pytest.raises(HarnessError, match="'neuron_gradient' needs the field 'neuron'"):
+        SmoothGrad(of={"kind": "neuron_gradient", "layer": "0"})
+    with pytest.raises(HarnessError, match="steps are for of integrated_gradients"):
+        SmoothGrad(of="saliency", steps=5)
     with pytest.raises(HarnessError, match="samples is a whole number"):
         GradientShap(samples=0)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from small_suite import changed, write
@@ -11,7 +12,7 @@ from small_suite import changed, write
 from harness.analysis.explainers import evaluation
 from harness.cli import main
 from harness.pipeline import evaluate, explain, finish, plan_only, run
-from harness.records import HarnessError
+from harness.records import HarnessError, Prediction, Sample
 from harness.store import Store
 from harness.suite import explain_spec, load
 
@@ -113,6 +114,20 @@ def test_attributions_are_stored_and_not_computed_again(tmp_path: Path) -> None:
         }  # fmt: skip
 
 
+def test_what_harness_explain_lays_beside_a_run_does_not_become_its_evidence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    loaded = load(str(suite(tmp_path)))
+    before = prompts(tmp_path, "evidence")
+    run(loaded, out=loaded.run_folder)
+    other = explain_spec(loaded, ["exact_shapley"], ["sentence"], target="i")
+    explain(loaded, other, out=loaded.run_folder)
+    assert prompts(tmp_path, "evidence") == before
+    _, inputs = plan_only(loaded)
+    assert {a.unit for a in inputs.attributions} == {"word"}
+
+
 def test_the_shell_explains_a_suite_and_says_what_weighs_most(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -181,6 +196,49 @@ def test_the_report_shows_what_methods_were_found_to_be_worth(tmp_path: Path) ->
         last = evaluation(store, loaded.seed)
     assert last is not None
     assert set(last.metrics) == {"entropy"}
+
+
+class Built:
+    """A classifier that writes down when it is built and when it predicts, and of how many."""
+
+    log: ClassVar[list[tuple[str, int]]] = []
+    classes = ("g", "i")
+
+    def __init__(self) -> None:
+        self.log.append(("built", 0))
+
+    def predict(self, samples: Sequence[Sample]) -> list[Prediction]:
+        self.log.append(("predicted", len(samples)))
+        shares = [0.7 if "painkillers" in sample.text else 0.2 for sample in samples]
+        return [
+            Prediction(sample.id, "g" if share > 0.5 else "i", {"g": share, "i": 1 - share})
+            for sample, share in zip(samples, shares, strict=True)
+        ]
+
+
+def test_the_classifier_is_built_once_and_predicts_the_samples_once(tmp_path: Path) -> None:
+    path = suite(tmp_path, classifier={"kind": "test_suites:Built"}, arms=["predicted"])
+    log = Built.log
+    log.clear()
+    run(load(str(path)), out=tmp_path / "run")
+    assert log.count(("built", 0)) == 1
+    assert log[:2] == [("built", 0), ("predicted", 4)]
+    log.clear()
+    loaded = load(str(path))
+    explain(loaded, explain_spec(loaded, ["leave_one_out"], []), out=tmp_path / "run", samples=1)
+    assert log.count(("built", 0)) == 1
+    # Whole and empty, then without each of three words: no sample is classified beforehand.
+    assert sum(count for _, count in log) == 2 + 3
+
+
+@pytest.mark.parametrize("target", ["ulcer", "gastritis,ulcer"])
+def test_a_class_that_there_is_not_is_refused_with_the_names_of_gold(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], target: str
+) -> None:
+    path = str(suite(tmp_path))
+    assert main(["explain", path, "--out", str(tmp_path / "run"), "--target", target]) == 2
+    error = capsys.readouterr().err.splitlines()[-1]
+    assert "no class 'ulcer'; targets are gastritis, indigestion, predicted" in error
 
 
 @pytest.mark.parametrize(

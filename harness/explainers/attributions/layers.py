@@ -9,6 +9,7 @@ from harness import fields
 from harness.explainers.attributions.modules import first_tensor, left_alone, named, network_of
 from harness.explainers.gradients import Descended
 from harness.explainers.inside import Inside
+from harness.explainers.models.networks import refuse_underivable
 from harness.explainers.models.reading import ArrayPart
 from harness.explainers.targets import Neuron
 from harness.records import HarnessError
@@ -276,6 +277,7 @@ def said_at(inside: Inside, points: Tensor, layer: str, what: str) -> tuple[Tens
             f"{what}: module '{layer}' of {inside.model.name} was used {len(outputs)} times and "
             "must be used once, and say a tensor"
         )
+    refuse_underivable(values, inside.model.name)
     return said, values
 
 

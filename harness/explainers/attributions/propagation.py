@@ -17,6 +17,7 @@ from harness.explainers.attributions.integrated_gradients import on_the_line
 from harness.explainers.attributions.modules import left_alone, network_of
 from harness.explainers.gradients import Descended
 from harness.explainers.inside import Inside
+from harness.explainers.models.networks import steps
 from harness.records import HarnessError
 
 if TYPE_CHECKING:
@@ -278,32 +279,19 @@ def _check_rectified(inside: Inside, what: str) -> None:
     finally:
         for hook in hooks:
             hook.remove()
-    steps = list(_steps(outputs.grad_fn))
-    for name, gated in steps:
+    taken = list(steps(outputs.grad_fn))
+    for name, gated in taken:
         if name not in _PLAIN or (gated and name in ("Mul", "Div", "Bmm", "Mm", "Baddbmm")):
             raise HarnessError(
                 f"{what} is for networks whose only activation is ReLU, and {inside.model.name} "
                 f"has a step {name}"
             )
-    found = sum(name == "Relu" for name, _ in steps)
+    found = sum(name == "Relu" for name, _ in taken)
     if not found or found != calls:
         raise HarnessError(
             f"{what} changes torch.nn.ReLU modules, and {calls} of the {found} ReLU of "
             f"{inside.model.name} are such modules"
         )
-
-
-def _steps(end: Any) -> Iterator[tuple[str, bool]]:
-    """Names of autograd's steps, and whether more than one of their inputs depends on features."""
-    waiting, seen = [end], {end}
-    while waiting:
-        step = waiting.pop()
-        following = [one for one, _ in step.next_functions if one is not None]
-        yield step.name().split("::")[-1].split("Backward")[0] or step.name(), len(following) > 1
-        for one in following:
-            if one not in seen:
-                seen.add(one)
-                waiting.append(one)
 
 
 def _row(point: Tensor) -> Tensor:

@@ -34,7 +34,7 @@ def embedded(module: Any, points: Tensor, table: Any = None) -> Iterator[None]:
                 f"the embeddings of {type(module).__name__} are {tuple(found.shape)} numbers where "
                 f"{tuple(points.shape)} were given"
             )
-        return points.to(found.dtype)
+        return points.to(found)
 
     # First of all hooks, so that others see what the network goes on with.
     hook = table.register_forward_hook(replace, prepend=True)

@@ -265,6 +265,13 @@ class LanguageModel:
 
     # --- the network ----------------------------------------------------------------------
 
+    def scores(self, reading: AnswerReading) -> Tensor:
+        """Logits of the whole vocabulary for each token of the answer, tokens x vocabulary; mode
+        and gradients are the caller's."""
+        given = Tokens.given([Continuation(reading.ids, reading.answer).read])
+        device = self._device()
+        return self._scores({k: v.to(device) for k, v in given.items()}, len(reading.answer))[0]
+
     def _log_probabilities(self, several: Sequence[Continuation]) -> Tensor:
         """Rows x tokens of the answers, all prompts of one length and all answers of one. Scores
         are made for the places before the answer's tokens alone, where the network can do that."""
@@ -272,9 +279,10 @@ class LanguageModel:
         import torch
 
         device = self._device()
-        answers = torch.as_tensor(np.stack([one.answer for one in several]), device=device)
+        answers = torch.as_tensor(np.stack([one.answer for one in several]))
         given = Tokens.given([one.read for one in several])
         scores = self._scores({k: v.to(device) for k, v in given.items()}, answers.shape[1])
+        answers = answers.to(scores.device)  # of a network on several devices that of its head
         chosen: Tensor = scores.gather(2, answers[..., None])[..., 0]
         return chosen - scores.logsumexp(dim=-1)
 
@@ -372,7 +380,7 @@ class LanguageModel:
                 past = getattr(output, cache, None) if cache else None
                 likeliest = output.logits[:, -1:].argmax(dim=-1)
                 found.append(int(likeliest))
-                ids = torch.cat([ids, likeliest], dim=1)
+                ids = torch.cat([ids, likeliest.to(ids.device)], dim=1)
         return np.array(found, dtype=np.int64)
 
 

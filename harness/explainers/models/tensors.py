@@ -95,9 +95,9 @@ class TensorModel:
         self.scale: Scale = "sigmoid" if single else scale
         self._by_name = list(inputs) if isinstance(inputs, Mapping) else None
         self._inputs = list(inputs.values() if isinstance(inputs, Mapping) else inputs)
-        self._arguments, self._channels, self._names = arguments, channels, tuple(names)
+        self._arguments, self.channels, self._names = arguments, channels, tuple(names)
         self._table = _embedding(call, embedding, self._inputs, self.name)
-        self._device = _device(self.module)
+        self._device = _device(self.module if self._table is None else self._table)
         examples = {len(tensor) for tensor in self._inputs}
         if len(examples) != 1:
             raise HarnessError(
@@ -141,7 +141,7 @@ class TensorModel:
         import torch
 
         stacked = [
-            self._shaped(torch.from_numpy(np.stack([inputs[place] for _, inputs in left])))
+            self._shaped(torch.from_numpy(np.stack([inputs[place] for _, inputs in left])), place)
             for place in range(len(self._inputs))
         ]
         context = nullcontext() if self.module is None else evaluating(self.module)
@@ -181,15 +181,15 @@ class TensorModel:
         """Channels last; an axis of one channel where each entry is by itself."""
         import numpy as np
 
-        if self._channels is None or array.ndim < 2:
+        if self.channels is None or array.ndim < 2:
             return array[..., np.newaxis]
-        return np.moveaxis(array, 0, -1) if self._channels == "first" else array
+        return np.moveaxis(array, 0, -1) if self.channels == "first" else array
 
-    def _shaped(self, stacked: Tensor) -> Tensor:
-        """What the call takes, of rows x places x channels."""
-        if self._channels is None or stacked.ndim < 3:
+    def _shaped(self, stacked: Tensor, place: int) -> Tensor:
+        """What the call takes as its input at `place`, of rows x places x channels."""
+        if self.channels is None or self._inputs[place].ndim < 3:
             return stacked[..., 0]
-        return stacked.movedim(-1, 1) if self._channels == "first" else stacked
+        return stacked.movedim(-1, 1) if self.channels == "first" else stacked
 
     def _fillers(
         self, arrays: Sequence[NDArray[Any]], removal: Removal, row: int
@@ -251,10 +251,10 @@ class TensorModel:
             with embedded(self.module, points, self._table):
                 return self._called([ids], rows)
         inputs, start = [], 0
-        for part in readings[0].parts:
+        for place, part in enumerate(readings[0].parts):
             mine = points[:, start : start + part.features]
             start += part.features
-            inputs.append(self._shaped(mine.reshape(len(points), *part.array.shape)))
+            inputs.append(self._shaped(mine.reshape(len(points), *part.array.shape), place))
         return self._called(inputs, rows)
 
     def shape(self, reading: TensorReading) -> tuple[Any, int]:
@@ -276,6 +276,7 @@ def _tokens(reading: TensorReading) -> int:
 
 
 def _device(module: Any) -> Any:
+    """Where what a module is given belongs: a network may lie on several devices."""
     import torch
 
     first = None if module is None else next(module.parameters(), None)

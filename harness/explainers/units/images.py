@@ -36,20 +36,20 @@ class Patch:
             )
         for side in sides:
             fields.whole(where, 1, size=side)
-        self._sides = tuple(sides)
-        self.settings: Mapping[str, Any] = {"size": size if isinstance(size, int) else self._sides}
+        self.sides = tuple(sides)
+        self.settings: Mapping[str, Any] = {"size": size if isinstance(size, int) else self.sides}
 
     def split(self, array: NDArray[Any], sample: str = "") -> NDArray[np.int32]:
         """A label map of `array.shape[:-1]`, numbered in C order."""
         import numpy as np
 
         shape = array.shape[:-1]
-        if len(shape) < len(self._sides):
+        if len(shape) < len(self.sides):
             raise HarnessError(
-                f"unit 'patch': patches have {len(self._sides)} sides, but the array of sample "
+                f"unit 'patch': patches have {len(self.sides)} sides, but the array of sample "
                 f"'{sample}' has {len(shape)} dimensions besides its channels; give as many sizes"
             )
-        sides = (1,) * (len(shape) - len(self._sides)) + self._sides
+        sides = (1,) * (len(shape) - len(self.sides)) + self.sides
         labels = np.zeros(shape, dtype=np.int32)
         for axis, (length, side) in enumerate(zip(shape, sides, strict=True)):
             along = (np.arange(length) // side).reshape(-1, *[1] * (len(shape) - axis - 1))
