@@ -30,6 +30,7 @@ class Inputs:
     cluster_name: str = "cluster"  # what the source's clusters are: forests, documents, patients
     attributions: tuple[Attribution, ...] = ()
     evidence: Mapping[str, str] = field(default_factory=dict)  # by sample, what its top units are
+    classifier: Any = field(default=None, compare=False, repr=False)  # until it is explained
 
     @property
     def labels(self) -> frozenset[str]:
@@ -38,11 +39,10 @@ class Inputs:
         return frozenset((*self.classes, *(label for label in true if label is not None)))
 
 
-def prepare(suite: Suite, classifier: Any = None) -> Inputs:
+def prepare(suite: Suite) -> Inputs:
     """Reads the samples, classifies them, and maps all labels to gold's.
 
-    `classifier` is the suite's own, where it is built already. Raises `HarnessError` for duplicate
-    ids and for labels outside the class list.
+    Raises `HarnessError` for duplicate ids and for labels outside the class list.
     """
     source = suite.source.create("sources", suite.folder)
     samples = _samples(suite, source)
@@ -50,10 +50,13 @@ def prepare(suite: Suite, classifier: Any = None) -> Inputs:
     classes: tuple[str, ...] = ()
     baselines: dict[str, dict[str, Prediction]] = {}
     notes: tuple[str, ...] = ()
+    classifier: Any = None
     if suite.classifier is not None:
-        classes, predictions, notes = _classify(suite, suite.classifier, samples, classifier)
+        classifier = suite.classifier.create("classifiers", suite.folder)
+        classes, predictions, notes = _classify(suite, suite.classifier, classifier, samples)
         for name, part in suite.classifier_baselines.items():
-            baselines[name] = _classify(suite, part, samples)[1]
+            baseline = part.create("classifiers", suite.folder)
+            baselines[name] = _classify(suite, part, baseline, samples)[1]
     own = list(source.gold()) if hasattr(source, "gold") else []
     gold = {}
     for spec in suite.families:
@@ -69,7 +72,10 @@ def prepare(suite: Suite, classifier: Any = None) -> Inputs:
                 f"{', '.join(known) or 'none (the source names it under metadata)'}"
             )
     cluster_name = getattr(source, "cluster_name", "cluster")
-    return Inputs(tuple(samples), predictions, classes, gold, baselines, notes, cluster_name)
+    return Inputs(
+        tuple(samples), predictions, classes, gold, baselines, notes, cluster_name,
+        classifier=classifier,
+    )  # fmt: skip
 
 
 def samples_of(suite: Suite, count: int | None = None) -> Sequence[Sample]:
@@ -178,9 +184,8 @@ def _refuse_duplicates(samples: Sequence[Sample]) -> None:
 
 
 def _classify(
-    suite: Suite, part: PartSpec, samples: Sequence[Sample], classifier: Any = None
+    suite: Suite, part: PartSpec, classifier: Any, samples: Sequence[Sample]
 ) -> tuple[tuple[str, ...], dict[str, Prediction], tuple[str, ...]]:
-    classifier = part.create("classifiers", suite.folder) if classifier is None else classifier
     predictions = classifier.predict(samples)
     classes = [str(_mapped(suite, name)) for name in classifier.classes]
     true = dict.fromkeys(sample.label for sample in samples if sample.label is not None)

@@ -244,19 +244,17 @@ def _inputs(
     """What the plan is made from, attributions among it. The classifier is built once for all of
     it, and let go before any model is asked."""
     progress.stage("classify", 1)
-    classifier = suite.classifier and suite.classifier.create("classifiers", suite.folder)
-    inputs = limit(prepare(suite, classifier), samples)
+    inputs = limit(prepare(suite), samples)
     progress.stage("classify", len(inputs.samples), len(inputs.samples))
-    if suite.explain is None or not explaining:
-        return inputs
-    return _explained(suite, suite.explain, inputs, classifier, folder, fresh, progress)
+    if suite.explain is not None and explaining:
+        inputs = _explained(suite, suite.explain, inputs, folder, fresh, progress)
+    return replace(inputs, classifier=None)
 
 
 def _explained(
     suite: Suite,
     spec: ExplainSpec,
     inputs: Inputs,
-    classifier: Any,
     folder: Path,
     fresh: bool,
     progress: Progress,
@@ -275,7 +273,7 @@ def _explained(
     if held:
         return with_evidence(inputs, Explanation(held), spec)
     advance = partial(progress.advance, "explain")
-    found = explained(suite, spec, inputs.samples, advance, classifier)
+    found = explained(suite, spec, inputs.samples, advance, inputs.classifier)
     return with_evidence(inputs, found, spec)
 
 

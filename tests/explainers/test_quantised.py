@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import inspect as inspect_module
 from typing import Any
 
 import numpy as np
@@ -26,12 +27,13 @@ from harness.explainers.models.generation import LanguageModel
 from harness.records import HarnessError
 
 METHODS = sorted(plugins.registered("explainers"))
-OF_LAYERS = {"layer": "bert.encoder.layer.0"}
-SETTINGS: dict[str, dict[str, Any]] = {
-    "layer_gradient_x_activation": OF_LAYERS,
-    "layer_integrated_gradients": OF_LAYERS,
-    "neuron_gradient": {**OF_LAYERS, "neuron": [1, 2]},
-}
+NEEDED = {"layer": "bert.encoder.layer.0", "neuron": [1, 2]}
+
+
+def settings_of(name: str) -> dict[str, Any]:
+    """What a method asks for and has no default."""
+    taken = inspect_module.signature(plugins.load("explainers", name)).parameters
+    return {field: NEEDED[field] for field, p in taken.items() if p.default is p.empty}
 
 
 def quantised(module: torch.nn.Module) -> Any:
@@ -51,8 +53,7 @@ def classifier(tmp_path_factory: pytest.TempPathFactory) -> HuggingFace:
 def test_a_quantised_network_is_perturbed_and_gradients_of_it_are_refused(
     classifier: HuggingFace, name: str
 ) -> None:
-    settings = SETTINGS.get(name, {})
-    (method,) = make_methods(name, settings).values()
+    (method,) = make_methods(name, settings_of(name)).values()
     if isinstance(method, Perturbation):
         (found,) = harness.explain(classifier, TEXTS[:1], method)
         assert np.abs(np.array(found.values, dtype=float)).max() > 0
