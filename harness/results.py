@@ -6,11 +6,11 @@ read them. Every number that a person sees is an `Estimate`, so none goes withou
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
+from harness.drawing.words import unpadded
 from harness.records import (
     MODEL_OUTCOMES,
     Attribution,
@@ -59,11 +59,6 @@ def number(value: float | None) -> str:
     if float(text.replace(",", "")) == 0:
         text = text.lstrip("-")
     return unpadded(text)
-
-
-def unpadded(text: str) -> str:
-    """A number without the zero before its point, with a true minus: `-0.5` as `−.5`."""
-    return re.sub(r"^(-?)0\.", r"\1.", text).replace("-", "−")
 
 
 def interval(estimate: Estimate) -> str:

@@ -13,8 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from markupsafe import Markup
 
-from harness.drawing.words import safe, short
-from harness.results import unpadded
+from harness.drawing.words import safe, short, unpadded
 
 Box = tuple[float, float, float, float]  # left, top, right, bottom
 

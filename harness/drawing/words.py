@@ -38,3 +38,8 @@ def short(text: str, limit: int) -> str:
     """`text` on one line of at most `limit` characters, with an ellipsis where it was longer."""
     line = " ".join(text.split())
     return line if len(line) <= limit else line[: limit - 1] + "…"
+
+
+def unpadded(text: str) -> str:
+    """A number without the zero before its point, with a true minus: `-0.5` as `−.5`."""
+    return re.sub(r"^(-?)0\.", r"\1.", text).replace("-", "−")

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from harness.drawing.words import unpadded
 from harness.explainers.metrics.evaluation import RANDOM, Evaluation, MetricRow
-from harness.results import number, unpadded
+from harness.results import number
 from harness.stats.ranks import RankTable
 
 _COLUMNS = 5  # of metrics beside each other

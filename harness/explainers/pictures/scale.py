@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from markupsafe import Markup
 
 from harness.drawing.svg import tag, text
-from harness.results import unpadded
+from harness.drawing.words import unpadded
 
 _BOUNDS = (0.1, 0.25, 0.5, 0.75)  # shares of the largest value at which a step begins
 _SWATCH = 36.0
