@@ -96,7 +96,7 @@ def test_lime_between_sets_is_the_ridge_fit_to_the_posterior_mean_on_all_sets(
     penalty: float,
 ) -> None:
     players = 6
-    method, rng = Lime(penalty=penalty), np.random.default_rng(2)
+    method = Lime(penalty=penalty)
     rows = method._rows(Game(players, 26, 2))
     values = ask(random_game(players, 1, 2), rows.sets)
     found = _fit(rows, values, penalty)
