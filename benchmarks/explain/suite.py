@@ -22,14 +22,15 @@ time is the process's own; what is outside the network is all that is not forwar
 Values of methods that draw nothing, and metrics of theirs that draw nothing, are compared, so that
 both sides are known to do the same work.
 
-The bar is a third of the loop's CPU time. At equal budgets it is missed: ours asks for .39 of the
-rows and .45 of the tokens, since two methods' own sets are most of what is left once metrics share
-theirs, and integrated gradients cost both sides the same. At 16 evaluations a word and a third of
-them for ours (`--evaluations 16 --share 0.3334`) it is .25 of the rows and .27 of the tokens of the
-`tiny` network. Batches of 4,096 tokens make it worse on a CPU (.53 of the time at .46 of the
-tokens, 8 texts): the loop's are mostly smaller. What is outside the network is 1 to 4 % of our CPU
-time, so there is nothing to be won there. Texts of 10 to 20 words, where 100 evaluations are the
-least, take a quarter.
+The bar is a third of the loop's CPU time. At equal budgets it is missed: ours asked for .39 of the
+rows and .45 of the tokens before LIME took half its sets from kernel SHAP's. Of the `tiny` network
+it was .36 and .42, and is .30 and .35 since. What each asks for alone is most of what is left once
+metrics share theirs, and integrated gradients cost both sides the same. At 16 evaluations a word
+and a third of them for ours (`--evaluations 16 --share 0.3334`) it was .25 of the rows and .27 of
+the tokens before LIME shared any. Batches of 4,096 tokens make it worse on a CPU (.53 of the time
+at .46 of the tokens, 8 texts): the loop's are mostly smaller. What is outside the network is 1 to 4
+% of our CPU time, so there is nothing to be won there. Texts of 10 to 20 words, where 100
+evaluations are the least, take a quarter.
 """
 
 from __future__ import annotations

@@ -6,6 +6,7 @@ from games_for_tests import additive, all_sets, ask, play, random_game, trace
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from harness.explainers.attributions.kernel_shap import KernelShap
 from harness.explainers.attributions.lime import Lime, _Rows, ridge
 from harness.explainers.games import Perturbation
 from harness.records import HarnessError
@@ -169,3 +170,37 @@ def test_a_kernel_that_sees_only_the_full_set_is_refused():
         play(Lime(kernel_width=0.001), additive(np.ones(10)), 10)
     found = play(Lime(kernel_width=0.02), additive(np.arange(10.0)), 10)[0].values[:, 0]
     np.testing.assert_allclose(found, np.arange(10), atol=1e-5)
+
+
+def asked_by(method, players, budget, seed):
+    return trace(method, additive(np.ones(players)), players, budget, seed)[1]
+
+
+@pytest.mark.parametrize(("players", "budget"), [(12, 64), (30, 120), (67, 268)])
+@pytest.mark.parametrize("penalty", [None, 1.0])
+def test_half_of_its_sets_are_kernel_shaps_of_the_same_budget_and_seed(players, budget, penalty):
+    ours, theirs = (
+        asked_by(method, players, budget, 3) for method in (Lime(penalty=penalty), KernelShap())
+    )
+    assert len(ours) == budget
+    assert len(ours & theirs) > 0.45 * budget
+    # Of each size as many as both have a use for.
+    of_ours, of_theirs = (
+        np.bincount([sum(one) for one in asked], minlength=players + 1) for asked in (ours, theirs)
+    )
+    of_both = np.bincount([sum(one) for one in ours & theirs], minlength=players + 1)
+    assert (of_both >= np.minimum(of_ours, of_theirs)).all()
+    assert len(ours & asked_by(KernelShap(), players, budget, 4)) < 0.45 * budget
+
+
+def test_sharing_leaves_the_numbers_of_sets_of_each_size_as_they_are(monkeypatch):
+    shared = asked_by(Lime(), 20, 100, 0)
+    monkeypatch.setattr(Lime, "_shared", lambda *_: None)
+    alone = asked_by(Lime(), 20, 100, 0)
+    assert sorted(map(sum, shared)) == sorted(map(sum, alone))
+    assert shared != alone
+
+
+def test_under_the_bernoulli_law_sets_are_its_own():
+    ours = asked_by(Lime(law="bernoulli"), 30, 120, 0)
+    assert len(ours & asked_by(KernelShap(), 30, 120, 0)) < 10

@@ -8,7 +8,8 @@ from games_for_tests import all_sets, ask, random_game
 
 from harness.explainers.attributions import kriging
 from harness.explainers.attributions.lime import Lime, _fit
-from harness.explainers.attributions.regression import balance, draw_mirrored
+from harness.explainers.attributions.regression import balance, draw_beside, draw_mirrored
+from harness.explainers.games import Game
 
 COUNTS = np.array([1, 5, 10, 12, 20, 12, 9, 8, 0])  # of sizes 0 to 8 of nine players
 
@@ -30,6 +31,30 @@ def test_balanced_sets_are_different_and_have_the_sizes_and_complements_they_had
         paired = np.flatnonzero(mirrors >= 0)
         assert len(paired) == 2 * (0 + 8 + 9 + 12)  # sizes 1 and 8, 2 and 7, and so on
         np.testing.assert_array_equal(sets[paired], ~sets[mirrors[paired]])
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_sets_drawn_beside_given_ones_are_different_and_balancing_leaves_the_given(
+    seed: int,
+) -> None:
+    rng = np.random.default_rng(seed)
+    given = draw_mirrored(9, np.array([1, 9, 3, 20, 0, 0, 84, 2, 1, 1]), rng)[0]
+    sets, is_given = draw_beside(given, COUNTS, rng)
+    np.testing.assert_array_equal(sets.sum(1), np.repeat(np.arange(9), COUNTS))
+    # Of each size the lesser of what is given and what is wanted.
+    expected = [1, 5, 3, 12, 0, 0, 9, 2, 0]
+    np.testing.assert_array_equal(
+        np.bincount(sets[is_given].sum(1), minlength=9), np.array(expected)
+    )
+    known = set(map(tuple, given.tolist()))
+    assert [tuple(one) in known for one in sets[is_given].tolist()] == [True] * sum(expected)
+    ones, alone = np.ones(len(sets)), np.full(len(sets), -1)
+    after = balance(sets, ones, ~is_given, rng, alone, exchanged=False)
+    np.testing.assert_array_equal(after[is_given], sets[is_given])
+    np.testing.assert_array_equal(after.sum(1), sets.sum(1))
+    assert (after != sets).any()
+    for found in (sets, after):
+        assert len(np.unique(found, axis=0)) == len(found)
 
 
 def test_players_and_pairs_are_there_more_evenly_after_balancing() -> None:
@@ -71,8 +96,8 @@ def test_lime_between_sets_is_the_ridge_fit_to_the_posterior_mean_on_all_sets(
     penalty: float,
 ) -> None:
     players = 6
-    method, rng = Lime(penalty=penalty), np.random.default_rng(2)
-    rows = method._rows(players, 25, rng)
+    method = Lime(penalty=penalty)
+    rows = method._rows(Game(players, 26, 2))
     values = ask(random_game(players, 1, 2), rows.sets)
     found = _fit(rows, values, penalty)
 

@@ -3,27 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from harness import fields
-from harness.explainers.attributions.regression import (
-    FEWEST_DRAWN,
-    allot,
-    balance,
-    draw_sets,
-    jackknife,
-    sets_of_size,
-    spread_mass,
-    well_posed,
-)
+from harness.explainers.attributions.regression import FEWEST_DRAWN, jackknife
+from harness.explainers.attributions.shapley_design import Design, design_of
 from harness.explainers.games import Game, Play, Played, default_budget
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
     from harness.explainers.attributions.regression import Floats
 
 
@@ -65,8 +54,8 @@ class KernelShap:
         if game.players <= 1:
             values = yield ends[: game.players + 1]
             return Played(np.diff(values, axis=0), complete=True)
-        design = _design(game.players, game.budget, np.random.default_rng(game.seed))
-        values = yield np.concatenate([ends, design.sets, ~design.sets[design.paired]])
+        design = design_of(game.players, game.budget, game.seed)
+        values = yield design.asked()
         empty, full, kept = values[0], values[1], values[2 : 2 + len(design.sets)]
         # Without its complement's value a set stands for both, as in an additive game.
         complements = empty + full - kept
@@ -74,81 +63,7 @@ class KernelShap:
         return _solve(design, kept - complements, full - empty, self.settings["adaptive"])
 
 
-@dataclass(frozen=True, eq=False)
-class _Design:
-    """Rows of the regression: a set, or a set and its complement where `paired`."""
-
-    sets: NDArray[np.bool_]
-    weights: Floats
-    paired: NDArray[np.bool_]
-    unseen: Floats  # share of the row's stratum that is not in the design
-
-    def centred(self) -> Floats:
-        """+1 and -1 less the row's mean: the constraint is eliminated (see `_solve`)."""
-        signs = np.where(self.sets, 1.0, -1.0)
-        rows: Floats = signs - signs.mean(1, keepdims=True)
-        return rows
-
-    def gram(self) -> Floats:
-        """Gram matrix, with the direction that the constraint fixes filled in."""
-        rows = self.centred()
-        gram = rows.T @ (self.weights[:, None] * rows)
-        result: Floats = gram + np.trace(gram) / len(gram) ** 2
-        return result
-
-
-def _design(players: int, budget: int, rng: np.random.Generator) -> _Design:
-    """Pairs of complements; leave-one-out sets are forced in where these do not determine a fit.
-
-    A pair tells one thing of an additive game, so pairs alone need about two sets a player, and far
-    more than that to be well conditioned. With all leave-one-out sets every budget has full rank.
-    """
-    others = budget - 2
-    if others // 2 >= players - 1:
-        design = _pairs(players, others // 2, rng)
-        if well_posed(design.gram()):
-            return design
-    return _leave_one_out(players, others, rng)
-
-
-def _pairs(players: int, count: int, rng: np.random.Generator, smallest: int = 1) -> _Design:
-    sizes = np.arange(smallest, players // 2 + 1)
-    halved = 2 * sizes == players
-    capacity = np.array([sets_of_size(players, int(s)) for s in sizes], np.int64) // (1 + halved)
-    # Theorem 2's kernel times the number of sets of a size, a constant factor left out.
-    mass = np.where(halved, 1.0, 2.0) / (sizes * (players - sizes))
-    # Number of draws by the mass's root: between the kernel's own law (Covert and Lee) and leverage
-    # scores (Musco and Witter 2025: every size alike). Lowest error of the three in trials on
-    # networks, attention and saturating sums of 12 to 60 players; the weights keep it unbiased.
-    counts = allot(count, np.sqrt(mass), capacity, rng)
-    drawn = [
-        draw_sets(players, int(s), int(n), rng, bool(h))
-        for s, n, h in zip(sizes, counts, halved, strict=True)
-    ]
-    weights = spread_mass(mass, counts) if counts.any() else np.zeros(len(counts))
-    sets, rows = np.concatenate([np.zeros((0, players), bool), *drawn]), np.repeat(weights, counts)
-    unseen = np.repeat(1 - counts / capacity, counts)
-    sets = balance(sets, rows, unseen > 0, rng, np.arange(len(rows)))
-    return _Design(sets, rows, np.ones(len(rows), bool), unseen)
-
-
-def _leave_one_out(players: int, others: int, rng: np.random.Generator) -> _Design:
-    """All leave-one-out sets, then their complements, then pairs of the other sizes."""
-    complements = min(players, others - players)
-    inner = _pairs(players, (others - players - complements) // 2, rng, smallest=2)
-    paired = np.zeros(players, bool)
-    paired[rng.permutation(players)[:complements]] = True
-    # An unpaired set has half a pair's weight: it is one of two equal terms of the sum of squares.
-    weights = np.where(paired, 1.0, 0.5) * 2 / (players - 1) / players
-    return _Design(
-        np.concatenate([~np.eye(players, dtype=bool), inner.sets]),
-        np.concatenate([weights, inner.weights]),
-        np.concatenate([paired, inner.paired]),
-        np.concatenate([np.where(paired, 0.0, 1.0), inner.unseen]),
-    )
-
-
-def _solve(design: _Design, differences: Floats, total: Floats, adaptive: bool) -> Played:
+def _solve(design: Design, differences: Floats, total: Floats, adaptive: bool) -> Played:
     """Least squares of the differences v(set) - v(complement) on signs, with a given sum.
 
     With values = total / players + u and sum(u) = 0 a row's sign vector may be centred, which makes
@@ -191,7 +106,7 @@ def _summed(shifts: Floats, total: Floats) -> Floats:
 
 
 def _with_control_variates(
-    design: _Design,
+    design: Design,
     rows: Floats,
     influence: Floats,
     leverage: Floats,

@@ -16,12 +16,14 @@ from harness.explainers.attributions.regression import (
     FEWEST_DRAWN,
     allot,
     balance,
+    draw_beside,
     draw_mirrored,
     jackknife,
     sets_of_size,
     spread_mass,
     well_posed,
 )
+from harness.explainers.attributions.shapley_design import design_of
 from harness.explainers.games import Game, Play, Played, default_budget
 from harness.records import HarnessError
 
@@ -59,7 +61,9 @@ class Lime:
 
     The values estimate the fit to all sets, each with its probability and weight. Sets are drawn by
     size, more where they weigh more and differ more, none twice, complements together where there
-    is room for both, and balanced. The value of a set that was not asked for is interpolated
+    is room for both, and balanced; under the uniform law, so many of each size as kernel SHAP would
+    ask for at this budget and seed are the same ones, so that both methods together cost less, and
+    the others are balanced beside them. The value of a set that was not asked for is interpolated
     (`kriging`): interactions of few players are learnt from what was asked, rather than taken for
     noise. With more than 2,000 sets or 500 players, or where all sets were asked for, the fit is to
     these sets alone.
@@ -124,18 +128,24 @@ class Lime:
         if game.players == 0:
             values = yield np.zeros((1, 0), bool)
             return Played(np.zeros((0, values.shape[1])))
-        rng = np.random.default_rng(game.seed)
-        rows = self._rows(game.players, game.budget - 1, rng)
+        rows = self._rows(game)
         if game.budget > game.players and not well_posed(rows.gram()):
             # With all leave-one-out sets and the full one every coefficient is determined.
-            rows = self._rows(game.players, game.budget - 1, rng, leave_one_out=True)
+            rows = self._rows(game, leave_one_out=True)
         values = yield rows.sets
         return _fit(rows, values, self.penalty)
 
-    def _rows(
-        self, players: int, count: int, rng: np.random.Generator, leave_one_out: bool = False
-    ) -> _Rows:
+    def _shared(self, game: Game) -> NDArray[np.bool_] | None:
+        """What kernel SHAP would ask for, where a fit from such sets is as good as from others."""
+        few = game.budget <= MOST_ROWS and game.players <= MOST_PLAYERS
+        if self.law != "uniform" or not few or not 2 <= game.players <= game.budget - 2:
+            return None
+        return design_of(game.players, game.budget, game.seed).asked()
+
+    def _rows(self, game: Game, leave_one_out: bool = False) -> _Rows:
         """The full set, and so many others; all that lack one player among them if asked."""
+        # Kernel SHAP's draw has the seed alone.
+        players, count, rng = game.players, game.budget - 1, np.random.default_rng((game.seed, 1))
         kept = np.arange(players)
         capacity = np.array([sets_of_size(players, int(k)) for k in kept], np.int64)
         mass = self.probability(kept, players) * self.weight(kept, players)
@@ -151,17 +161,23 @@ class Lime:
             shares[-1] = 0
         counts = allot(count - forced, shares, capacity, rng)
         counts[-1] += forced
-        sets, mirrors = draw_mirrored(players, counts, rng)
+        shared = self._shared(game)
+        if shared is None:
+            sets, mirrors = draw_mirrored(players, counts, rng)
+            given = np.zeros(len(sets), bool)
+        else:
+            sets, given = draw_beside(shared, counts, rng)
+            mirrors = np.full(len(sets), -1)
         # A plain draw of `count` sets would have these weights in the mean.
         weights = spread_mass(mass * count, counts)
         if leave_one_out:
             # Under the Bernoulli law they hardly occur; their weight must not vanish too.
             weights[-1] = max(weights[-1], self.weight(kept, players)[-1] / players)
         of_rows, unseen = np.repeat(weights, counts), np.repeat(1 - counts / capacity, counts)
+        movable = (unseen > 0) & ~given
+        sets = balance(sets, of_rows, movable, rng, mirrors, exchanged=shared is None)
         return _Rows(
-            np.concatenate(
-                [np.ones((1, players), bool), balance(sets, of_rows, unseen > 0, rng, mirrors)]
-            ),
+            np.concatenate([np.ones((1, players), bool), sets]),
             np.append(1.0, of_rows),
             np.append(0.0, unseen),
             np.append(mass * count, 1.0),

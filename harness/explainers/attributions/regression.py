@@ -106,6 +106,27 @@ def _rejected(players: int, size: int, count: int, rng: np.random.Generator) -> 
     return sets
 
 
+def draw_beside(
+    given: NDArray[np.bool_], counts: NDArray[np.int64], rng: np.random.Generator
+) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """So many different sets of each size from 0 on, those given first, as far as there is room.
+
+    Beside the sets, size after size, whether a row is a given one. Where there are more given sets
+    of a size than wanted, which are taken is drawn.
+    """
+    players, sizes = given.shape[1], given.sum(1)
+    sets, taken = [np.zeros((0, players), bool)], [np.zeros(0, bool)]
+    for size, count in enumerate(counts.tolist()):
+        ours = given[sizes == size]
+        ours = ours[rng.permutation(len(ours))[:count]]
+        there = set(map(_code, ours))
+        drawn = draw_sets(players, size, count, rng) if count > len(ours) else ours[:0]
+        new = drawn[[_code(one) not in there for one in drawn]][: count - len(ours)]
+        sets += [ours, new]
+        taken += [np.ones(len(ours), bool), np.zeros(len(new), bool)]
+    return np.concatenate(sets), np.concatenate(taken)
+
+
 def draw_mirrored(
     players: int, counts: NDArray[np.int64], rng: np.random.Generator
 ) -> tuple[NDArray[np.bool_], NDArray[np.int64]]:
@@ -137,6 +158,7 @@ def balance(
     movable: NDArray[np.bool_],
     rng: np.random.Generator,
     mirrors: NDArray[np.int64],
+    exchanged: bool = True,
 ) -> NDArray[np.bool_]:
     """Sets of the same sizes, none twice, that are spread more evenly; where `movable`.
 
@@ -144,9 +166,9 @@ def balance(
     exp(SHARPNESS x mean product of signs) over all pairs of rows. Its expectation over a random
     order of the players is fixed by the sizes, so to lower it is to come closer, in the kernel's
     mean discrepancy (Gretton et al., "A Kernel Two-Sample Test", JMLR 2012, section 2.2), to all
-    sets of these sizes. In the end players are exchanged at random: each row is any set of its size
-    with equal chance. `mirrors` names each row's complement, which moves with it: another row, the
-    row itself where it stands for both (then all do), or -1.
+    sets of these sizes. In the end players are exchanged at random, if they are to be: each row is
+    any set of its size with equal chance. `mirrors` names each row's complement, which moves with
+    it: another row, the row itself where it stands for both (then all do), or -1.
     """
     count, players = sets.shape
     signs = np.where(sets, np.float32(1), np.float32(-1))
@@ -179,7 +201,9 @@ def balance(
             mine, products, energy = new, further, less
         for one, sign in zip(reversed(moved), (-1, 1)[2 - len(moved) :], strict=True):
             signs[one] = columns[:, one] = sign * mine
-    result: NDArray[np.bool_] = signs[:, rng.permutation(players)] > 0
+    result: NDArray[np.bool_] = signs > 0
+    if exchanged:
+        result = result[:, rng.permutation(players)]
     return result
 
 
