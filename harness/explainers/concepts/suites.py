@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,6 +18,7 @@ from harness.explainers.concepts.metrics.reconstruction import output_kept, reco
 from harness.explainers.concepts.metrics.sparsity import sparsity
 from harness.explainers.concepts.metrics.stability import stability
 from harness.explainers.concepts.spaces.fit import fit, parameters
+from harness.explainers.concepts.spaces.training import Recipe
 from harness.explainers.engine import Progress
 from harness.explainers.metrics.evidence import located
 from harness.identity import digest
@@ -88,17 +89,19 @@ def found(
     asked = Asked.of(classifier, samples, layer, at, target)
     activations = _activations(classifier, samples, layer, at, folder, asked, progress)
     known = _known(asked, samples, activations)
+    shapes = shapes_of(activations)
     made = []
     for kind in kinds:
         taken = parameters(kind)
         given = {"concepts": count, **(settings or {})}
         mine = {name: value for name, value in given.items() if name in taken}
-        one = fit(kind, activations, **mine, **({"seed": seed} if "seed" in taken else {}))
-        again = fit(kind, activations, **mine, seed=seed + 1) if "seed" in taken else one
+        one = fit(kind, activations, **mine, **_seeded(taken, seed))
+        # What draws nothing is the same with any seed.
+        other = _seeded(taken, seed + 1)
+        again = fit(kind, activations, **mine, **other) if other else one
         path = folder / f"{kind}.safetensors"
         one.save(path)
         effects = overall(importance(asked, one, "gradient_x_concept"))
-        shapes = shapes_of(activations)
         identity = {
             "kind": kind,
             "settings": dict(one.settings),
@@ -128,6 +131,14 @@ def found(
         told = _aucs(space, one, activations, known, samples)
         made.append((space, [*_scores(space, values), *told]))
     return made
+
+
+def _seeded(taken: Collection[str], seed: int) -> dict[str, Any]:
+    """The seed as a kind takes it: by itself, or in the recipe of a training; none for what draws
+    nothing."""
+    if "seed" in taken:
+        return {"seed": seed}
+    return {"recipe": Recipe(seed=seed)} if "recipe" in taken else {}
 
 
 def _activations(

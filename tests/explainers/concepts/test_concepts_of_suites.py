@@ -71,3 +71,13 @@ def test_mistakes_are_one_sentence(folder: Path, capsys: pytest.CaptureFixture[s
     ):
         assert main([*base, *more]) == 2
         assert said in capsys.readouterr().err
+
+
+def test_the_stability_of_a_trained_space_is_that_over_seeds(folder: Path) -> None:
+    arguments = ["concepts", str(folder / "suite.yaml"), "--layer", "stage3", "--at", "pooled"]
+    more = ["--space", "top_k,pca", "--k", "2", "--concepts", "4", "--out", str(folder / "trained")]
+    assert main([*arguments, *more]) == 0
+    with Store.read(folder / "trained") as store:
+        kept = {one.space.kind: one.worth for one in concepts(store)}
+    assert kept["pca"]["stability"] == 1.0  # which draws nothing
+    assert kept["top_k"]["stability"] < 0.999
