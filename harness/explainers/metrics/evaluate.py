@@ -164,6 +164,7 @@ class _Round:
                 zip(block.samples, block.subjects, strict=True)
             )
         ]
+        self._counted = [counted(subject.reading) for subject in block.subjects]
         self.trials: dict[_Place, Trial] = {}
         self._found: dict[tuple[str, int], list[Attribution]] = {}
 
@@ -177,12 +178,7 @@ class _Round:
         }
         for name, values in given.items():
             said |= self._of_given(name, values)
-        for number, subject in enumerate(self.block.subjects):
-            for name, reference in self._references.items():
-                found = reference.values(subject, self.block.question.seed, "")
-                if found is not None:
-                    for target in range(len(subject.targets.names)):
-                        said[_Place(name, number, target)] = found
+        said |= self._referred(self.block, "")
         self.trials = {place: self._trial(place, values) for place, values in said.items()}
 
     def _of_given(self, name: str, values: Any) -> dict[_Place, NDArray[np.float64]]:
@@ -217,7 +213,7 @@ class _Round:
             subject.range,
             int(seed * 2**48),
             subject.division,
-            counted(subject.reading),
+            self._counted[place.number],
             self._evidence[place.number],
         )
 
@@ -306,14 +302,19 @@ class _Round:
                     continue
                 for target, values in enumerate(map(block.subjects[number].values_of, several)):
                     said[_Place(name, number, target)] = Repeated(values, moved[number])
-            for number, subject in enumerate(block.subjects):
-                for name, reference in self._references.items():
-                    found = reference.values(subject, block.question.seed, repr(alteration))
-                    if found is None:
-                        continue
-                    for target in range(len(subject.targets.names)):
-                        said[_Place(name, number, target)] = Repeated(found, moved[number])
+            for place, found in self._referred(block, repr(alteration)).items():
+                said[place] = Repeated(found, moved[place.number])
         return said
+
+    def _referred(self, block: Block, again: str) -> dict[_Place, NDArray[np.float64]]:
+        """What the references say of a block's samples, where they apply."""
+        return {
+            _Place(name, number, target): values
+            for number, subject in enumerate(block.subjects)
+            for name, reference in self._references.items()
+            if (values := reference.values(subject, block.question.seed, again)) is not None
+            for target in range(len(subject.targets.names))
+        }
 
 
 def _each(
