@@ -7,18 +7,20 @@ only how likely a given answer is, never for a new one.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from harness.identity import request_key
 from harness.measure import blamed_scorer
 from harness.plan import with_seed
+from harness.plugin_code import code_of
 from harness.records import Generation, HarnessError, Request, Subject
 
 if TYPE_CHECKING:
     from harness.generate import Budget
     from harness.scoring import Run
+    from harness.watch import Watch
 
 _Told = Callable[[int, int], None] | None  # hears how many of the requests are answered
 
@@ -40,7 +42,7 @@ async def answers_to(
     name: str,
     scorer: Any,
     work: Sequence[Subject],
-    fresh: bool,
+    watch: Watch,
     models: Models,
     progress: Callable[[str, int, int], None] | None = None,
 ) -> dict[tuple[str, str], list[Generation]]:
@@ -61,31 +63,44 @@ async def answers_to(
         requests = [request for wanted in mine.values() for request in wanted]
         told = None if progress is None else partial(progress, f"ask {model or name}")
         if model is None:
-            answers = iter(await _ask_judge(run, name, scorer, requests, fresh, told))
+            answers = iter(await _ask_judge(run, name, scorer, requests, watch, told))
         else:
-            answers = iter(await _ask_model(run, model, requests, fresh, models, told))
+            answers = iter(await _ask_model(run, model, requests, watch, models, told))
         found |= {place: [next(answers) for _ in wanted] for place, wanted in mine.items()}
     return found
 
 
+def judge_entry(name: str) -> str:
+    """Under which entry the answers to a scorer's own model are kept."""
+    return f"scorer:{name}"
+
+
 async def _ask_judge(
-    run: Run, name: str, scorer: Any, requests: Sequence[Request], fresh: bool, told: _Told
+    run: Run, name: str, scorer: Any, requests: Sequence[Request], watch: Watch, told: _Told
 ) -> list[Generation]:
     from harness.generate import ask
 
-    who = f"scorer '{name}'"
-    return await ask(run.store, scorer.backend, requests, who, fresh=fresh, progress=told)
+    who, entry = f"scorer '{name}'", judge_entry(name)
+    _adopt(run, entry, requests)
+    return await ask(run.store, entry, scorer.backend, requests, who, watch, progress=told)
+
+
+def _adopt(run: Run, entry: str, requests: Sequence[Request]) -> None:
+    """What a scorer asked when answers were kept by key alone."""
+    with run.store.transaction():
+        run.store.adopt_asked(map(request_key, requests), entry)
 
 
 async def _ask_model(
-    run: Run, model: str, requests: Sequence[Request], fresh: bool, models: Models, told: _Told
+    run: Run, model: str, requests: Sequence[Request], watch: Watch, models: Models, told: _Told
 ) -> list[Generation]:
     """What a model of the suite answers, or has answered where it cannot be asked now."""
     from harness.generate import ask
 
-    backend = models.backends.get(model)
+    backend, entry = models.backends.get(model), run.manifest.entry(model)
+    _adopt(run, entry, requests)
     if backend is None:
-        stored = [run.store.generation(request_key(request)) for request in requests]
+        stored = [run.store.generation(entry, request_key(request)) for request in requests]
         return [answer or Generation(outcome="not_run") for answer in stored]
     if not hasattr(backend, "loglikelihood"):
         kind = type(backend).__name__
@@ -94,10 +109,11 @@ async def _ask_model(
     price = next((m.price for m in run.manifest.models if m.name == model), ())
     return await ask(
         run.store,
+        entry,
         backend,
         requests,
         f"model '{model}'",
-        fresh=fresh,
+        watch,
         budget=models.budget,
         price=(price[0], price[1]) if price else None,
         progress=told,
@@ -131,5 +147,8 @@ def _requests(run: Run, name: str, scorer: Any, subject: Subject) -> list[Reques
                 f"scorer '{name}' asks the models of the suite for new answers; it may ask them "
                 "only how likely a given one is (a request with a continuation)"
             )
+        code = code_of(backend) if backend is not None else None
+        if code is not None and wanted[i].code is None and wanted[i].revision is None:
+            wanted[i] = replace(wanted[i], code=code)
         request_key(wanted[i])  # raises for what no key can be made of
     return wanted

@@ -22,6 +22,7 @@ from harness.records import (
     Request,
     Sample,
     Score,
+    Served,
     Subject,
 )
 from harness.views.picture import Picture
@@ -84,6 +85,8 @@ class Backend(Protocol):
     - `log_folder: Path`: set to the run's folder before `start`, for whoever keeps a log.
     - `place: str`: the server that answers. Models of different places are asked at the same time,
       those of one place, and all without, one after another.
+    - `observe() -> Served`, a coroutine (`Observant`): what the server shows of the model, before
+      anything is sent; kept beside its answers, never in a key.
     - `extras: Mapping`: what is wanted beyond the text; part of the request.
     - `loglikelihood(request) -> Generation`, a coroutine: the log-probabilities of a request's
       `continuation` behind its messages. Whoever has batches is given such requests in them.
@@ -95,6 +98,15 @@ class Backend(Protocol):
 
     async def generate(self, request: Request) -> Generation:
         """The answer. A failure comes back as an outcome with an error, never as an exception."""
+        ...
+
+
+@runtime_checkable
+class Observant(Protocol):
+    """A backend that can say what it sees of the model before the model is asked anything."""
+
+    async def observe(self) -> Served:
+        """What the server shows of the model; an empty record where it says nothing."""
         ...
 
 

@@ -23,6 +23,7 @@ from harness.plugins import blamed
 from harness.records import Generation, InfrastructureError, Outcome, Request
 from harness.store import Store
 from harness.suite import ModelSpec, Suite
+from harness.watch import Watch
 
 # After so many failures to reach a server in a row there is nobody there: the rest is not asked.
 GIVE_UP_AFTER = 20
@@ -58,8 +59,9 @@ class Committer:
     nothing that was answered, and asks for nothing twice but what was under way.
     """
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, entry: str) -> None:
         self._store = store
+        self._entry = entry
         self._pending: list[tuple[str, Generation, asyncio.Future[None]]] = []
 
     async def put(self, key: str, generation: Generation) -> None:
@@ -76,7 +78,9 @@ class Committer:
         error: BaseException | None = None
         try:
             with self._store.transaction():
-                self._store.put_generations((key, generation) for key, generation, _ in pending)
+                self._store.put_generations(
+                    (self._entry, key, generation) for key, generation, _ in pending
+                )
         except Exception as caught:  # every waiter must hear of it
             error = caught
         for _, _, future in pending:
@@ -110,11 +114,10 @@ async def generate(
     cells: Sequence[PlannedCell],
     budget: Budget,
     on_answer: OnAnswer,
-    *,
-    fresh: bool = False,
+    watch: Watch,
 ) -> None:
-    """Asks one model for all its cells, turn by turn; `fresh` takes nothing from other runs."""
-    backend = plan.backends[spec.name]
+    """Asks one model for all its cells, turn by turn. `watch` knows what other runs hold."""
+    backend, entry, who = plan.backends[spec.name], spec.entry, f"model '{spec.name}'"
     current = {planned.cell.id: (planned.key, planned.request) for planned in cells}
     later = {planned.cell.id: planned.later for planned in cells}
     seeded = backend.capabilities.seed
@@ -123,16 +126,18 @@ async def generate(
         running = False
         while current:
             requests = dict(current.values())
-            if not running and budget.left() and requests.keys() - store.answered():
-                await stack.enter_async_context(_running(store, backend, f"model '{spec.name}'"))
+            watch.take_proven(entry, requests)
+            if not running and budget.left() and requests.keys() - store.answered(entry):
+                await stack.enter_async_context(_running(store, backend, who))
                 running = True
-            await _ask_all(store, backend, requests, budget, spec.price, on_answer)
+            await watch.look(entry, backend, requests, who)
+            await _ask_all(store, entry, backend, requests, budget, spec.price, on_answer)
             turn += 1
             following: dict[str, tuple[str, Request]] = {}
             for cell_id, (key, request) in current.items():
                 if len(later[cell_id]) < turn - 1:
                     continue
-                answer = store.generation(key)
+                answer = store.generation(entry, key)
                 if cell_outcome(answer, None) not in ("ok", "truncated", "refusal"):
                     continue  # nothing to ask on: the cell's outcome is that of this turn
                 assert answer is not None
@@ -144,35 +149,34 @@ async def generate(
                     for cell_id, (key, request) in following.items()
                 )
                 store.put_turns((cell_id, turn, key) for cell_id, (key, _) in following.items())
-            if not fresh:
-                store.take_over(key for key, _ in following.values())
             current = following
 
 
 async def ask(
     store: Store,
+    entry: str,
     backend: Any,
     requests: Sequence[Request],
     who: str,
+    watch: Watch,
     *,
-    fresh: bool = False,
     budget: Budget | None = None,
     price: tuple[float, float] | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> list[Generation]:
     """The answers to requests that a scorer makes, through the same store.
 
-    `who` names the scorer or model where its backend cannot be reached: then `InfrastructureError`.
-    `fresh` takes nothing from other runs. What does not fit into the `budget` is not run.
-    `progress` is told how many of the requests are answered, and how many there are.
+    The answers are kept as those of `entry`. `who` names the scorer or model where its backend
+    cannot be reached: then `InfrastructureError`. `watch` knows what other runs hold. What does not
+    fit into the `budget` is not run. `progress` is told how many of the requests are answered, and
+    how many there are.
     """
     budget = budget or Budget()
     keyed = {request_key(request): request for request in requests}
     with store.transaction():
         store.put_requests((key, request, ()) for key, request in keyed.items())
-    if not fresh:
-        store.take_over(keyed)
-    missing = len(keyed.keys() - store.answered())
+    watch.take_proven(entry, keyed)
+    missing = len(keyed.keys() - store.answered(entry))
     if missing and budget.left():
 
         def on_answer(*_: Any) -> None:
@@ -183,24 +187,26 @@ async def ask(
 
         await _check(backend, who)
         async with _running(store, backend, who):
-            await _ask_all(store, backend, keyed, budget, price, on_answer)
-    answers = [store.generation(request_key(request)) for request in requests]
+            await watch.look(entry, backend, keyed, who)
+            await _ask_all(store, entry, backend, keyed, budget, price, on_answer)
+    answers = [store.generation(entry, request_key(request)) for request in requests]
     return [answer or Generation(outcome="not_run") for answer in answers]
 
 
 async def _ask_all(
     store: Store,
+    entry: str,
     backend: Any,
     requests: Mapping[str, Request],
     budget: Budget,
     price: tuple[float, float] | None,
     on_answer: OnAnswer,
 ) -> None:
-    answered = store.answered()
+    answered = store.answered(entry)
     missing = {key: request for key, request in requests.items() if key not in answered}
     if not missing:
         return
-    committer = Committer(store)
+    committer = Committer(store, entry)
     if hasattr(backend, "generate_batch"):
         with blamed(f"backend '{type(backend).__name__}' cannot make batches"):
             batches = [

@@ -63,7 +63,10 @@ def text_id(text: str) -> str:
 
 def request_key(request: Request) -> str:
     """The key under which a request's generation is stored and shared."""
-    return sha256(_canonical_request(request, {"repeat": request.repeat}))
+    more: dict[str, Any] = {"repeat": request.repeat}
+    if request.code is not None:  # no part of the seed: an edited plug-in draws as it did
+        more["code"] = request.code
+    return sha256(_canonical_request(request, more))
 
 
 def request_seed(run_seed: int, request: Request) -> int:

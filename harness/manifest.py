@@ -56,6 +56,7 @@ class ModelInfo:
     control: bool = False
     price: tuple[float, ...] = ()
     not_planned: Mapping[str, int] = field(default_factory=dict)
+    entry: str = ""  # whose answers it has; empty in runs whose answers are kept by key alone
 
 
 @dataclass(frozen=True)
@@ -96,6 +97,10 @@ class Manifest:
     def variant(self, family: str, name: str) -> VariantInfo:
         """The variant of this family and name."""
         return next(v for v in self.family(family).variants if v.name == name)
+
+    def entry(self, model: str) -> str:
+        """Under which entry a model's answers are kept."""
+        return next(info.entry for info in self.models if info.name == model)
 
     @property
     def gold_hash(self) -> str:
@@ -159,6 +164,7 @@ class Manifest:
                         for (model, reason), count in sorted(plan.not_planned.items())
                         if model == spec.name
                     },
+                    entry=spec.entry,
                 )
                 for spec in suite.models
             ),

@@ -7,6 +7,8 @@ is stored, and nothing stored is asked for again.
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import glob
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -30,11 +32,13 @@ from harness.records import (
     ConceptSpace,
     Generation,
     HarnessError,
+    Request,
     StoredScore,
 )
 from harness.scoring import Run, make_scorers, score, version
 from harness.store import Store
 from harness.suite import EVIDENCE_CONTROLS, ExplainSpec, ModelSpec, PartSpec, Suite
+from harness.watch import Watch, left_elsewhere
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -98,16 +102,22 @@ def run(
     samples: int | None = None,
     only_failed: bool = False,
     fresh: bool = False,
+    reuse: Sequence[str | Path] = (),
+    accept_change: bool = False,
     progress: Progress | None = None,
 ) -> RunResult:
     """Runs a suite to its report, or continues it.
 
     `out` is the run's folder, `samples` the number of samples to take, `only_failed` asks again
-    only for what failed, `fresh` takes nothing from an earlier run. Raises `HarnessError`, and
-    `KeyboardInterrupt` with everything answered so far stored.
+    only for what failed, `fresh` takes nothing from an earlier run. `reuse` names runs whose
+    answers to the same requests are taken over, whoever gave them; `accept_change` continues
+    although another model answers than before. Raises `HarnessError`, and `KeyboardInterrupt` with
+    everything answered so far stored.
     """
     progress = progress or Silent()
-    folder = Path(out) if out is not None else suite.run_folder
+    folder = run_folder(suite, out)
+    for other in reuse:
+        Store.read(Path(other)).close()  # refuses what is no run
     if (folder / "run.sqlite").exists() and not fresh:
         finished = _finished(suite, folder, samples)
         if finished is not None:
@@ -124,12 +134,33 @@ def run(
         _set_aside(folder)
     with Store.write(folder) as store:
         _refuse_other(store, suite)
-        _lay_down(store, suite, manifest, inputs, plan, samples)
-        for warning in manifest.warnings:
+        lost = _lay_down(store, suite, manifest, inputs, plan, samples)
+        for warning in (*manifest.warnings, *lost):
             progress.note(warning)
         budget = Budget(suite.max_time, suite.max_cost)
-        asyncio.run(_generate_all(suite, plan, store, budget, only_failed, fresh, progress))
-        return finish(store, progress, fresh=fresh, models=Models(plan.backends, budget))
+        watch = Watch(
+            store, progress.note, {spec.entry for spec in suite.models},
+            tuple(map(Path, reuse)), fresh, accept_change,
+        )  # fmt: skip
+        asyncio.run(_generate_all(suite, plan, store, budget, only_failed, watch, progress))
+        return finish(store, progress, watch=watch, models=Models(plan.backends, budget))
+
+
+def run_folder(suite: Suite, out: str | Path | None = None) -> Path:
+    """Where a suite's run lies: as the command says, else `reports/<suite>-<hash>`.
+
+    A run that was begun before the hash left out what asks nothing keeps the folder that it has.
+    """
+    if out is not None:
+        return Path(out)
+    folder = Path("reports") / f"{suite.name}-{suite.hash}"
+    if folder.exists():
+        return folder
+    for path in sorted(folder.parent.glob(f"{glob.escape(suite.name)}-*/run.sqlite")):
+        with contextlib.suppress(HarnessError), Store.read(path.parent) as store:
+            if Manifest.load(store).hash in (suite.hash, suite.hash_before):
+                return path.parent
+    return folder
 
 
 def explain(
@@ -148,7 +179,7 @@ def explain(
     from harness.explainers.suites import explained
 
     progress = progress or Silent()
-    folder = Path(out) if out is not None else suite.run_folder
+    folder = run_folder(suite, out)
     taken = samples_of(suite, samples)
     found = explained(suite, spec, taken, partial(progress.advance, "explain"))
     with Store.write(folder) as store:
@@ -176,7 +207,7 @@ def evaluate(
     from harness.explainers.suites import evaluated
 
     progress = progress or Silent()
-    folder = Path(out) if out is not None else suite.run_folder
+    folder = run_folder(suite, out)
     taken = samples_of(suite, samples)
     advance = partial(progress.advance, "explain")
     found = evaluated(suite, spec, taken, metrics, advance)
@@ -215,7 +246,7 @@ def concepts(
     if suite.classifier is None:
         raise HarnessError("the suite has no classifier, so it has no concepts")
     progress = progress or Silent()
-    folder = Path(out) if out is not None else suite.run_folder
+    folder = run_folder(suite, out)
     classifier = suite.classifier.create("classifiers", suite.folder)
     made = found(
         classifier, samples_of(suite, samples), layer, at, kinds, count,
@@ -296,14 +327,14 @@ def finish(
     progress: Progress | None = None,
     scorers: Sequence[str] = (),
     *,
-    fresh: bool = False,
+    watch: Watch | None = None,
     models: Models | None = None,
 ) -> RunResult:
     """Scores what is stored and writes the report; asks no model of the suite for new answers.
 
     `scorers` names those to run, the suite's unless given; one that the suite does not name joins
-    the run's own, and the report shows the others as they stand. `fresh` keeps what a scorer asks
-    from being taken over from other runs. `models` are those that a scorer may ask how likely their
+    the run's own, and the report shows the others as they stand. `watch` knows what other runs
+    hold of what a scorer asks. `models` are those that a scorer may ask how likely their
     answers are; without them such a scorer has what is stored.
     """
     progress = progress or Silent()
@@ -311,7 +342,7 @@ def finish(
     run.manifest = run.manifest.with_scorers(scorers)
     made = make_scorers(run.manifest.scorers, Path(run.manifest.folder))
     chosen = {spec.name: made[spec.name] for spec in map(PartSpec, scorers)} or made
-    asyncio.run(score(run, chosen, progress.advance, fresh=fresh, models=models))
+    asyncio.run(score(run, chosen, progress.advance, watch=watch, models=models))
     run.manifest.save(store)
     counts = Counter(answered.outcome for answered in run.answered.values())
     left = counts["not_run"] + counts["transport"] + counts["server"]
@@ -364,7 +395,7 @@ def _finished(suite: Suite, folder: Path, samples: int | None) -> RunResult | No
         models = {model.name for model in run.manifest.models}
         taken = meta.get("samples")
         if (
-            run.manifest.hash != suite.hash
+            run.manifest.hash not in (suite.hash, suite.hash_before)
             or not {spec.name for spec in suite.models} <= models
             or not (taken is None or (samples is not None and samples <= taken))
             or not file_hashes(suite).items() <= run.manifest.files.items()
@@ -404,9 +435,11 @@ def _lay_down(
     inputs: Inputs,
     plan: Plan,
     samples: int | None,
-) -> None:
+) -> list[str]:
+    """Lays down what the run is; returns sentences on what of an older run cannot be used."""
     created = store.meta().get("created", manifest.created)
     with store.transaction():
+        shared = store.adopt({spec.name: spec.entry for spec in suite.models})
         store.put_samples(inputs.samples)
         store.put_predictions("classifier", inputs.predictions.values())
         for name, predictions in inputs.baselines.items():
@@ -425,6 +458,11 @@ def _lay_down(
         )
         replace(manifest, created=created).save(store)
         store.set_meta({"finished": False, "samples": samples, "created": created})
+    return [
+        f"{count:,} answers were shared by the models {', '.join(models)}, which are at other "
+        "addresses or have other settings: nobody knows who gave them, so all are asked"
+        for models, count in shared.items()
+    ]
 
 
 def _set_aside(folder: Path) -> None:
@@ -442,28 +480,33 @@ async def _generate_all(
     store: Store,
     budget: Budget,
     only_failed: bool,
-    fresh: bool,
+    watch: Watch,
     progress: Progress,
 ) -> None:
     cells = plan.cells
     if only_failed:
         failed = {
-            key
-            for key, g in store.cell_generations().items()
+            place
+            for place, g in store.cell_generations().items()
             if g.outcome in ("transport", "server")
         }
-        cells = [planned for planned in cells if planned.key in failed]
+        cells = [planned for planned in cells if (planned.entry, planned.key) in failed]
         if not cells:
             progress.note("nothing failed before, so --only-failed has nothing to ask")
     by_model: dict[str, list[PlannedCell]] = {}
     for planned in cells:
         by_model.setdefault(planned.cell.model, []).append(planned)
-    keys = {planned.key for planned in cells}
-    if not fresh:
-        store.take_over(keys)
-    answered = store.answered()
-    progress.stage("generate", len(keys), len(keys & answered))
-    if keys - answered:
+    wanted: dict[str, dict[str, Request]] = {}
+    for planned in cells:
+        wanted.setdefault(planned.entry, {})[planned.key] = planned.request
+    for entry, requests in wanted.items():
+        watch.take_proven(entry, requests)
+    places = {(entry, key) for entry, requests in wanted.items() for key in requests}
+    answered = {(entry, key) for entry in wanted for key in store.answered(entry)}
+    progress.stage("generate", len(places), len(places & answered))
+    if places - answered:
+        for sentence in left_elsewhere(store.folder, wanted, answered) if not watch.fresh else ():
+            progress.note(sentence)
         await check_servers(suite, plan)
 
     def on_answer(_: str, generation: Generation) -> None:
@@ -472,18 +515,29 @@ async def _generate_all(
     async def ask_in_turn(specs: Sequence[ModelSpec]) -> None:
         for spec in specs:
             mine = by_model[spec.name]
-            await generate(suite, plan, store, spec, mine, budget, on_answer, fresh=fresh)
+            await generate(suite, plan, store, spec, mine, budget, on_answer, watch)
 
-    places: dict[str | None, list[ModelSpec]] = {}
-    for spec in suite.models:
-        if spec.name in by_model:
-            place = getattr(plan.backends[spec.name], "place", None)
-            places.setdefault(place, []).append(spec)
     async with tasks() as group:
-        for specs in places.values():
+        for specs in _in_turn([s for s in suite.models if s.name in by_model], plan):
             group.create_task(ask_in_turn(specs))
     if not budget.left():
         progress.note("the limit of time or cost is reached; the same command continues")
+
+
+def _in_turn(specs: Sequence[ModelSpec], plan: Plan) -> list[list[ModelSpec]]:
+    """Models that are asked one after another: of one place, or with answers in common."""
+    groups: list[tuple[set[Any], list[ModelSpec]]] = []
+    for spec in specs:
+        marks = {("place", getattr(plan.backends[spec.name], "place", None)), ("entry", spec.entry)}
+        mine = [group for group in groups if group[0] & marks]
+        groups = [group for group in groups if not group[0] & marks]
+        groups.append(
+            (
+                marks.union(*(group[0] for group in mine)),
+                [one for group in mine for one in group[1]] + [spec],
+            )
+        )
+    return [models for _, models in groups]
 
 
 def _needs_evidence(suite: Suite) -> bool:
@@ -497,10 +551,25 @@ def _needs_evidence(suite: Suite) -> bool:
     )
 
 
+def elsewhere(suite: Suite, plan: Plan, out: str | Path | None = None) -> list[str]:
+    """What runs beside a suite's run were answered to what it still has to ask, in sentences."""
+    folder = run_folder(suite, out)
+    held: set[tuple[str, str]] = set()
+    if (folder / "run.sqlite").exists():
+        with Store.read(folder) as store:
+            held = {
+                (spec.entry, key) for spec in suite.models for key in store.answered(spec.entry)
+            }
+    wanted: dict[str, dict[str, Request]] = {}
+    for planned in plan.cells:
+        wanted.setdefault(planned.entry, {})[planned.key] = planned.request
+    return left_elsewhere(folder, wanted, held)
+
+
 def plan_only(suite: Suite, samples: int | None = None) -> tuple[Any, Inputs]:
     """The plan and its inputs, with nothing stored and nothing sent."""
     needed = _needs_evidence(suite)
-    inputs = _inputs(suite, samples, suite.run_folder, False, Silent(), explaining=needed)
+    inputs = _inputs(suite, samples, run_folder(suite), False, Silent(), explaining=needed)
     if not inputs.samples:
         raise HarnessError("there are no samples")
     return make_plan(suite, inputs), inputs

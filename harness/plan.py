@@ -12,11 +12,11 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
-from harness import templates
+from harness import plugins, templates
 from harness.gold import gold_text
 from harness.identity import digest, draw, request_key, request_seed
 from harness.inputs import Inputs
-from harness.plugins import blamed, create
+from harness.plugins import blamed, create, takes
 from harness.prompts import Variant
 from harness.records import (
     Arm,
@@ -29,6 +29,7 @@ from harness.records import (
     Sampling,
     Span,
 )
+from harness.resolve import reaches
 from harness.suite import FamilySpec, ModelSpec, Suite
 from harness.templates import Rendered
 
@@ -56,6 +57,7 @@ class PlannedCell:
     request: Request
     spans: tuple[Span, ...]
     later: tuple[Rendered, ...] = ()
+    entry: str = ""  # whose answers these are: the model's entry, or that it shares them with
 
 
 @dataclass
@@ -69,9 +71,9 @@ class Plan:
     gold_without_label: dict[str, list[str]]
 
     @property
-    def requests(self) -> dict[str, Request]:
-        """The first-turn requests by key."""
-        return {planned.key: planned.request for planned in self.cells}
+    def requests(self) -> dict[tuple[str, str], Request]:
+        """The first-turn requests by entry and key."""
+        return {(planned.entry, planned.key): planned.request for planned in self.cells}
 
     def tokens(self) -> tuple[int, int]:
         """Roughly the tokens in (four characters each) and at most out, of first turns.
@@ -158,7 +160,10 @@ def _coverage_of_gold(
 
 
 def _backend(suite: Suite, spec: ModelSpec, inputs: Inputs) -> Any:
-    backend = create("backends", spec.backend, suite.folder, model=spec.model, **spec.options)
+    options = dict(spec.options)
+    if not takes("backends", spec.backend, "revision", suite.folder):
+        options.pop("revision", None)  # it stands in the request all the same
+    backend = create("backends", spec.backend, suite.folder, model=spec.model, **options)
     who = f"model '{spec.name}': backend '{spec.backend}'"
     check_backend(who, backend)
     if hasattr(backend, "bind"):
@@ -326,7 +331,8 @@ def _cells(
 ) -> tuple[list[PlannedCell], Counter[str]]:
     planned: list[PlannedCell] = []
     left_out: Counter[str] = Counter()
-    answers = getattr(backend, "answers", None)
+    answers, capabilities = getattr(backend, "answers", None), backend.capabilities
+    revision, code = _revision(suite, spec, backend), _code(suite, spec)
     for family, variant, arm, sample, aspect in _places(suite, inputs):
         rendered = renderer.render(family, variant, arm, sample, aspect)
         if isinstance(rendered, str):
@@ -343,10 +349,15 @@ def _cells(
             if answers is not None and not answers(cell):
                 left_out["it has no answer to give (no recording, or no gold)"] += 1
                 continue
-            request = _request(suite, spec, backend, first.messages, variant, cell)
+            request = _request(spec, backend, first.messages, variant, cell)
+            request = replace(request, revision=revision, code=code)
+            if capabilities.seed and request.cell is None:
+                request = with_seed(request, suite.seed)
             key = request_key(request)
             later = () if getattr(backend, "reads_cell", False) else tuple(rendered[1:])
-            planned.append(PlannedCell(cell, tells.label, key, request, first.spans, later))
+            planned.append(
+                PlannedCell(cell, tells.label, key, request, first.spans, later, spec.entry)
+            )
     return planned, left_out
 
 
@@ -385,8 +396,33 @@ def _text_alone(first: Rendered) -> Rendered:
     return Rendered(messages, spans)
 
 
+# Options of a plug-in that most likely say where something is, as those of built-in ones do.
+_PLACES = frozenset({"url", "host", "port", "address", "endpoint", "uri", "socket", "device"})
+
+
+def _revision(suite: Suite, spec: ModelSpec, backend: Any) -> str | None:
+    """What the backend knows of the model, else what the suite states."""
+    own = getattr(backend, "revision", None)
+    if own is None or not takes("backends", spec.backend, "revision", suite.folder):
+        return spec.revision or own
+    return str(own)
+
+
+def _code(suite: Suite, spec: ModelSpec) -> str | None:
+    """What answers, where that is a plug-in of which the suite states no revision.
+
+    Its options are part of it, since what they change is known to the plug-in alone.
+    """
+    if spec.revision is not None:
+        return None
+    code = plugins.code("backends", spec.backend, suite.folder)
+    if code is None:
+        return None
+    options = {k: v for k, v in spec.options.items() if not reaches(k) and k not in _PLACES}
+    return digest([code, options]) if options else code
+
+
 def _request(
-    suite: Suite,
     spec: ModelSpec,
     backend: Any,
     messages: tuple[Message, ...],
@@ -399,7 +435,6 @@ def _request(
             backend=spec.backend,
             model=spec.model,
             messages=messages,
-            revision=getattr(backend, "revision", None),
             sampling=Sampling(),
             schema=variant.schema,
             repeat=cell.repeat,
@@ -407,17 +442,15 @@ def _request(
             reads=backend.reads(cell),
         )
     capabilities = backend.capabilities
-    request = Request(
+    return Request(
         backend=spec.backend.rpartition(":")[2],
         model=getattr(backend, "model_id", spec.model),
         messages=messages,
-        revision=getattr(backend, "revision", None),
         sampling=spec.sampling,
         schema=variant.schema if capabilities.schema else None,
         extras=getattr(backend, "extras", {}),
         repeat=cell.repeat,
     )
-    return with_seed(request, suite.seed) if capabilities.seed else request
 
 
 def with_seed(request: Request, run_seed: int) -> Request:

@@ -58,6 +58,25 @@ def load(kind: str, name: str, beside: Path | None = None) -> Any:
     raise HarnessError(f"there is no {kind.removesuffix('s')} '{name}'; {hint}")
 
 
+def code(kind: str, name: str, beside: Path | None = None) -> str | None:
+    """A hash of the code of the part `name`, `None` for the harness's own (see `plugin_code`)."""
+    point = registered(kind).get(name)
+    if point is not None and point.value.startswith("harness."):
+        return None  # without importing it
+    from harness.plugin_code import code_of
+
+    return code_of(load(kind, name, beside))
+
+
+def takes(kind: str, name: str, option: str, beside: Path | None = None) -> bool:
+    """Whether the part `name` has this field."""
+    part = load(kind, name, beside)
+    if not callable(part):
+        return True  # `create` says what is wrong with it
+    parameters = inspect.signature(part).parameters
+    return option in parameters or any(p.kind is p.VAR_KEYWORD for p in parameters.values())
+
+
 def by_name(parts: Any) -> dict[str, Any]:
     """One part or several, each a name or an object, by what they are called."""
     if isinstance(parts, Mapping):
@@ -130,8 +149,18 @@ def _import(name: str, get: Any) -> Any:
 
 
 def _module_from_file(path: Path) -> Any:
-    """The module in this file, loaded once for each place and content, and found by pickle."""
-    digest = hashlib.sha256(str(path).encode() + path.read_bytes()).hexdigest()[:12]
+    """The module in this file, loaded once for each place and content, and found by pickle.
+
+    It may import files beside it; these are its own, so another file's of the same name are not
+    mistaken for them, and it is loaded anew when one of them has changed.
+    """
+    from harness.plugin_code import files_of
+
+    if not path.is_file():
+        raise FileNotFoundError(2, "there is no such file", str(path))
+    files = files_of(path)
+    contents = b"".join(file.read_bytes() for file in files)
+    digest = hashlib.sha256(str(path).encode() + contents).hexdigest()[:12]
     name = f"_harness_plugin_{path.stem}_{digest}"
     if name in sys.modules:
         return sys.modules[name]
@@ -140,9 +169,17 @@ def _module_from_file(path: Path) -> Any:
         raise HarnessError(f"{path} is no Python file")
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
+    before = set(sys.modules)
+    sys.path.append(str(path.parent))
+    importlib.invalidate_caches()
     try:
         spec.loader.exec_module(module)
     except BaseException:
         del sys.modules[name]
         raise
+    finally:
+        sys.path.remove(str(path.parent))
+        for other in set(sys.modules) - before:
+            if getattr(sys.modules[other], "__file__", None) in set(map(str, files[1:])):
+                del sys.modules[other]
     return module

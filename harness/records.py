@@ -371,8 +371,9 @@ class Request:
 
     `extras` are what is wanted beyond the text (`{"logprobs": 5}`). `cell` and `reads` are set
     only for backends that answer from a table or from gold: the cell asked for and the hash of
-    what they read. With a `continuation`, token ids of an answer, nothing is drawn: what is wanted
-    are the log-probabilities of these tokens after the messages.
+    what they read; `code` is the hash of the code of a plug-in that answers. With a `continuation`,
+    token ids of an answer, nothing is drawn: what is wanted are the log-probabilities of these
+    tokens after the messages.
     """
 
     backend: str
@@ -386,6 +387,7 @@ class Request:
     cell: str | None = None
     reads: str | None = None
     continuation: tuple[int, ...] | None = None
+    code: str | None = None
 
 
 @dataclass(frozen=True)
@@ -413,6 +415,20 @@ class Generation:
     fingerprint: str | None = None
     notes: tuple[str, ...] = ()
     seconds: float | None = field(default=None, compare=False)
+
+
+@dataclass(frozen=True)
+class Served:
+    """What was seen of the model that answers, before it is asked; never part of a key or seed.
+
+    `proof` identifies it (a stated revision, a hash of weights, a plug-in's code, a digest that
+    the server gives): equal proofs are one model. `signs` are what a server shows of it (`root`,
+    hashed; `parent`, `owner`, `size`, `parameters`, `length`, `quantisation`, `served_model`,
+    `build`): equal signs prove nothing, some that differ tell models apart.
+    """
+
+    proof: str | None = None
+    signs: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

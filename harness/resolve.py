@@ -150,6 +150,11 @@ def _field(place: documents.Place) -> str:
     return str(place[depth]) if len(place) > depth else ""
 
 
+def reaches(name: str) -> bool:
+    """Whether a field of a part says how something is reached, and not what it is."""
+    return name in _TRANSPORT or _may_hold_secret(name)
+
+
 def _hides(place: documents.Place) -> bool:
     """Whether a place is a field that may hold a secret, or lies in one."""
     return _may_hold_secret(_field(place))

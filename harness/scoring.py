@@ -38,6 +38,7 @@ from harness.records import (
 )
 from harness.store import Store
 from harness.suite import PartSpec
+from harness.watch import Watch
 
 # Shared by all scorers, so no scorer's version depends on them: records without behaviour, and
 # the stages around scoring.
@@ -72,10 +73,11 @@ class Run:
         self._turns = turns
         self._hashes: dict[str, str] = {}
         self.answered: dict[str, Answered] = {}
+        entries = {model.name: model.entry for model in self.manifest.models}
         for cell, told, first in store.cells():
             keys = turns.get(cell.id, {})
             key = keys[max(keys)] if keys else first
-            generation = generations.get(key)
+            generation = generations.get((entries[cell.model], key))
             schema = self.manifest.variant(cell.family, cell.variant).schema
             outcome = cell_outcome(generation, schema)
             self.answered[cell.id] = Answered(cell, told, key, generation, outcome)
@@ -303,16 +305,16 @@ async def score(
     scorers: Mapping[str, Any],
     progress: Any = None,
     *,
-    fresh: bool = False,
+    watch: Watch | None = None,
     models: Models | None = None,
 ) -> dict[str, str]:
     """Scores everything that is not scored under the scorers' versions; returns the versions.
 
     The store's `unjudged` counts, by scorer, the subjects left unscored because a model that it
-    asks did not answer; scoring again asks for them again. `fresh` takes no answer from other runs.
+    asks did not answer; scoring again asks for them again. `watch` knows what other runs hold.
     `models` are the suite's; without them, scorers that ask these have only what is stored.
     """
-    models = models or Models()
+    models, watch = models or Models(), watch or Watch(run.store)
     versions = {}
     for name, scorer in scorers.items():
         with blamed_scorer(name):
@@ -326,7 +328,7 @@ async def score(
         if hasattr(scorer, "prepare") and work:
             with blamed_scorer(name):
                 scorer.prepare(work, [list(subject.generations) for subject in work])
-        judged = await answers_to(run, name, scorer, work, fresh, models, progress)
+        judged = await answers_to(run, name, scorer, work, watch, models, progress)
         failed = {
             place
             for place, answers in judged.items()

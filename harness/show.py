@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 from collections import Counter
 from collections.abc import Sequence
+from pathlib import Path
 
 from harness.explainers.summary import named
 from harness.gold import gold_text
@@ -17,14 +18,17 @@ from harness.store import Store
 from harness.suite import Suite
 
 
-def plan_text(suite: Suite, plan: Plan, inputs: Inputs) -> str:
-    """Cells, requests and tokens by model, and what is left out and why."""
+def plan_text(
+    suite: Suite, plan: Plan, inputs: Inputs, folder: Path, elsewhere: Sequence[str] = ()
+) -> str:
+    """Cells, requests and tokens by model, what is left out and why, and what lies `elsewhere`."""
     tokens_in, tokens_out = plan.tokens()
     lines = [
         f"{suite.name}: {len(inputs.samples):,} samples, {len(plan.cells):,} cells, "
         f"{len(plan.requests):,} requests, about {_count(tokens_in)} tokens in, "
         f"at most {_count(tokens_out)} out",
-        f"run folder: {suite.run_folder}",
+        f"run folder: {folder}",
+        *elsewhere,
         "",
     ]
     cells = Counter(planned.cell.model for planned in plan.cells)
@@ -44,7 +48,7 @@ def plan_text(suite: Suite, plan: Plan, inputs: Inputs) -> str:
     return "\n".join(lines)
 
 
-def check_text(suite: Suite, plan: Plan, inputs: Inputs) -> str:
+def check_text(suite: Suite, plan: Plan, inputs: Inputs, elsewhere: Sequence[str] = ()) -> str:
     """What is there and what is missing; reached only when nothing is wrong."""
     lines = [f"{suite.name}: no errors in suite, prompts, gold, labels and samples"]
     labels = Counter(sample.label or "(no label)" for sample in inputs.samples)
@@ -73,7 +77,7 @@ def check_text(suite: Suite, plan: Plan, inputs: Inputs) -> str:
         thin = sum(1 for record in gold.records if record.note)
         if thin:
             lines.append(f"  {thin} gold records say that their source holds little")
-    return "\n".join([*lines, *(f"note: {note}" for note in inputs.notes)])
+    return "\n".join([*lines, *(f"note: {note}" for note in (*inputs.notes, *elsewhere))])
 
 
 def _with_likely(label: str, others: Sequence[str]) -> str:

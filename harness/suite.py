@@ -27,6 +27,10 @@ EVIDENCE_CONTROLS = ("evidence", "other-evidence")
 DEFAULT_SCORERS = ("claims", "similarity", "label", "schema", "stability")
 CONTROL_PREFIX = "control:"
 
+# Of a suite: what changes no request, so that an edit of it goes on with the same run.
+_NOT_ASKED = frozenset({"about", "limits", "max_unscored", "report", "require", "scorers"})
+_NOT_ASKED_OF_MODELS = frozenset({"price", "same_as"})
+
 _UNSAID = object()  # a field that is not there, where null says something
 
 
@@ -58,6 +62,16 @@ class ModelSpec:
     options: Mapping[str, Any]
     sampling: Sampling
     price: tuple[float, float] | None = None  # per million tokens in and out
+    entry: str = (
+        ""  # under whose name its answers are kept: its own, or that of whom it shares them
+    )
+    same_as: str | None = None
+
+    @property
+    def revision(self) -> str | None:
+        """Which model it is, as far as the suite says so."""
+        revision = self.options.get("revision")
+        return None if revision is None else str(revision)
 
     @property
     def control(self) -> bool:
@@ -126,14 +140,27 @@ class Suite:
 
     @cached_property
     def hash(self) -> str:
-        """The first 10 hexadecimal digits of the SHA-256 of the resolved suite."""
-        families = {spec.family.name: spec.family.hash for spec in self.families}
-        return digest({"suite": self.identity, "families": families})[:10]
+        """The first 10 hexadecimal digits of the SHA-256 of what the suite asks.
 
-    @property
-    def run_folder(self) -> Path:
-        """Where its run goes unless the command says otherwise."""
-        return Path("reports") / f"{self.name}-{self.hash}"
+        How answers are scored, judged, limited and shown is no part of it, so a run whose suite is
+        edited there keeps its folder.
+        """
+        asked = {key: item for key, item in self.identity.items() if key not in _NOT_ASKED}
+        if isinstance(models := asked.get("models"), list):
+            asked["models"] = [
+                {key: item for key, item in model.items() if key not in _NOT_ASKED_OF_MODELS}
+                for model in models
+            ]
+        return self._digest(asked)
+
+    @cached_property
+    def hash_before(self) -> str:
+        """The hash that runs until schema 3 had: over the whole suite."""
+        return self._digest(self.identity)
+
+    def _digest(self, identity: Mapping[str, Any]) -> str:
+        families = {spec.family.name: spec.family.hash for spec in self.families}
+        return digest({"suite": identity, "families": families})[:10]
 
 
 def find(name: str) -> Path:
@@ -316,7 +343,7 @@ def _models(
     keep: Sequence[str],
 ) -> tuple[ModelSpec, ...]:
     models: list[ModelSpec] = []
-    own = ("name", "backend", "model", "sampling", "price")
+    own = ("name", "backend", "model", "sampling", "price", "same_as")
     for i, item in enumerate(value.get("models", [])):
         if any(model.name == item["name"] for model in models):
             raise document.error(("models", i, "name"), f"two models are named '{item['name']}'")
@@ -331,8 +358,10 @@ def _models(
                 options={key: option for key, option in item.items() if key not in own},
                 sampling=_sampling(item.get("sampling", {}), sampling),
                 price=(price["input"], price["output"]) if price else None,
+                same_as=item.get("same_as"),
             )
         )
+    models = _with_entries(document, models)
     unknown = sorted(set(keep) - {model.name for model in models})
     if unknown:
         names = ", ".join(model.name for model in models) or "none"
@@ -343,10 +372,70 @@ def _models(
     every = CONTROLS + EVIDENCE_CONTROLS if "explain" in value else CONTROLS
     chosen = {"all": every, "none": ()}[controls] if isinstance(controls, str) else controls
     for name in chosen:
-        models.append(ModelSpec(f"{CONTROL_PREFIX}{name}", "control", name, {}, Sampling()))
+        models.append(_control(name))
     if not models:
         raise document.error(("models",), "there is neither a model nor a control to ask")
     return tuple(models)
+
+
+def _control(name: str) -> ModelSpec:
+    called = f"{CONTROL_PREFIX}{name}"
+    return ModelSpec(called, "control", name, {}, Sampling(), entry=called)
+
+
+def _with_entries(document: documents.Document, models: Sequence[ModelSpec]) -> list[ModelSpec]:
+    """The models with the entry whose answers each has.
+
+    That of the first which differs in nothing but name, price and transport other than the address,
+    or of the one that `same_as` names. Raises `HarnessError` where `same_as` names none, leads in a
+    circle, or names a model whose requests or settings differ.
+    """
+    by_name = {model.name: model for model in models}
+    first: dict[str, str] = {}
+    alike = {model.name: first.setdefault(digest(_reached(model)), model.name) for model in models}
+    found = []
+    for i, model in enumerate(models):
+        place = ("models", i, "same_as")
+        passed = [model.name]
+        while (other := by_name[passed[-1]].same_as) is not None:
+            if other not in by_name:
+                raise document.error(place, f"there is no model '{other}' before or after this one")
+            if other in passed:
+                raise document.error(place, f"'{other}' is in the end the same as itself")
+            passed.append(other)
+        last = by_name[passed[-1]]
+        different = _difference(model, last)
+        if different is not None:
+            raise document.error(
+                place,
+                f"'{model.name}' and '{last.name}' differ in {different}, so their answers cannot "
+                "be the same",
+            )
+        found.append(replace(model, entry=alike[last.name]))
+    return found
+
+
+def _reached(model: ModelSpec) -> list[Any]:
+    """All that makes the answers of one entry another's: what is asked, and of whom."""
+    options = {k: v for k, v in model.options.items() if k == "base_url" or _tells_apart(k)}
+    return [model.backend, model.model, model.sampling, options]
+
+
+def _difference(one: ModelSpec, other: ModelSpec) -> str | None:
+    """What of two models' requests differs, addresses apart; `None` where nothing does."""
+    for name in ("backend", "model", "sampling"):
+        if getattr(one, name) != getattr(other, name):
+            return name
+    for name in sorted({*one.options, *other.options}):
+        here, there = one.options.get(name), other.options.get(name)
+        if _tells_apart(name) and not resolve.reaches(name) and here != there:
+            return name
+    return None
+
+
+def _tells_apart(option: str) -> bool:
+    """Headers and environments may choose who answers; the rest of transport does not."""
+    return option in ("headers", "env") or not resolve.reaches(option)
 
 
 def _family(

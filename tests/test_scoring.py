@@ -20,6 +20,7 @@ from harness.records import HarnessError, InfrastructureError, Message, Request
 from harness.scoring import Run, make_scorers, score, version
 from harness.store import Store
 from harness.suite import PartSpec
+from harness.watch import Watch
 
 JUDGE = '''
 import asyncio, json, pathlib
@@ -178,7 +179,9 @@ def test_what_a_judge_did_not_answer_is_counted_and_asked_again_alone(tmp_path: 
     assert len(questions(tmp_path)) == len(first) + len(failed)
 
 
-def test_a_judges_answers_are_taken_over_from_other_runs_unless_fresh(tmp_path: Path) -> None:
+def test_a_judges_answers_are_taken_over_where_its_code_proves_it_unless_fresh(
+    tmp_path: Path,
+) -> None:
     path = judged(tmp_path)
     harness.run(path, out=tmp_path / "runs" / "a", samples=1)
     count = len(questions(tmp_path))
@@ -186,12 +189,13 @@ def test_a_judges_answers_are_taken_over_from_other_runs_unless_fresh(tmp_path: 
     assert len(questions(tmp_path)) == count
     assert len(scores(tmp_path / "runs" / "b")) == len(scores(tmp_path / "runs" / "a"))
     backend = make_scorers([PartSpec("./judge.py:Judge")], tmp_path)["Judge"].backend
-    request = Request("judge", "m", (Message.of("user", "Is it so?"),))
+    request = Request("judge", "m", (Message.of("user", "Is it so?"),), code="of the judge")
     for name, fresh in (("c", False), ("d", False), ("e", True)):
         with Store.write(tmp_path / "runs" / name) as store:
-            (answer,) = asyncio.run(ask(store, backend, [request], "scorer 'j'", fresh=fresh))
+            watch = Watch(store, fresh=fresh)
+            (answer,) = asyncio.run(ask(store, "scorer:j", backend, [request], "scorer 'j'", watch))
             assert answer.text == "yes"
-            assert store.answered() == {request_key(request)}
+            assert store.answered("scorer:j") == {request_key(request)}
     assert questions(tmp_path)[count:] == ["Is it so?"] * 2
 
 
@@ -203,7 +207,7 @@ def test_scoring_afresh_asks_a_judge_although_another_run_was_answered(tmp_path:
         run = Run(old)
         run.store = new
         scorers = make_scorers(run.manifest.scorers, tmp_path)
-        asyncio.run(score(run, scorers, fresh=True))
+        asyncio.run(score(run, scorers, watch=Watch(new, fresh=True)))
     assert len(questions(tmp_path)) == 2 * count
 
 

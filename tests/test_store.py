@@ -29,6 +29,7 @@ from harness.records import (
     Request,
     Sample,
     Sampling,
+    Served,
     Span,
     StoredScore,
     Unit,
@@ -64,8 +65,8 @@ def test_records_come_back_as_they_went() -> None:
 def test_a_lone_surrogate_in_an_answer_does_not_stop_a_run(tmp_path: Path) -> None:
     with Store.write(tmp_path) as store:
         with store.transaction():
-            store.put_generations([("k", Generation("broken \ud800 text"))])
-        found = store.generation("k")
+            store.put_generations([("", "k", Generation("broken \ud800 text"))])
+        found = store.generation("", "k")
     assert found is not None
     assert found.text == "broken ? text"
 
@@ -86,23 +87,23 @@ def test_cell_ids_are_unambiguous(cell: Cell) -> None:
 def test_a_copied_folder_is_the_same_run(tmp_path: Path) -> None:
     with Store.write(tmp_path / "run") as store, store.transaction():
         store.put_samples([SAMPLE])
-        store.put_generations([("k", Generation("yes"))])
+        store.put_generations([("", "k", Generation("yes"))])
     shutil.move(tmp_path / "run", tmp_path / "elsewhere")
     with Store.read(tmp_path / "elsewhere") as store:
         assert store.samples() == [SAMPLE]
         assert store.samples()[0].media[0].read() == b"pixels"
-        assert store.generation("k") == Generation("yes")
+        assert store.generation("", "k") == Generation("yes")
 
 
 def test_a_closed_run_is_one_file_that_opens_where_nothing_can_be_written(tmp_path: Path) -> None:
     with Store.write(tmp_path) as store, store.transaction():
-        store.put_generations([("k", Generation("yes"))])
+        store.put_generations([("", "k", Generation("yes"))])
     assert not list(tmp_path.glob("run.sqlite-*"))
     before = sorted(path.name for path in tmp_path.iterdir())
     tmp_path.chmod(0o555)
     try:
         with Store.read(tmp_path) as store:
-            assert store.generation("k") == Generation("yes")
+            assert store.generation("", "k") == Generation("yes")
     finally:
         tmp_path.chmod(0o755)
     assert sorted(path.name for path in tmp_path.iterdir()) == before
@@ -140,13 +141,13 @@ def test_a_folder_that_is_no_run_is_refused(tmp_path: Path) -> None:
 def test_an_answer_is_kept_and_a_failure_may_be_asked_again(tmp_path: Path) -> None:
     with Store.write(tmp_path) as store:
         with store.transaction():
-            store.put_generations([("k", Generation(outcome="transport", error="gone"))])
-        assert store.answered() == set()
-        assert store.generation("k") == Generation(outcome="transport", error="gone")
+            store.put_generations([("", "k", Generation(outcome="transport", error="gone"))])
+        assert store.answered("") == set()
+        assert store.generation("", "k") == Generation(outcome="transport", error="gone")
         with store.transaction():
-            store.put_generations([("k", Generation("first")), ("k", Generation("second"))])
-        assert store.answered() == {"k"}
-        assert store.generations() == {"k": Generation("first")}
+            store.put_generations([("", "k", Generation("first")), ("", "k", Generation("second"))])
+        assert store.answered("") == {"k"}
+        assert store.generations() == {("", "k"): Generation("first")}
 
 
 def test_answers_to_cells_are_told_from_those_to_scorers(tmp_path: Path) -> None:
@@ -155,10 +156,10 @@ def test_answers_to_cells_are_told_from_those_to_scorers(tmp_path: Path) -> None
         store.put_cells([(cell, None, "first")])
         store.put_turns([(cell.id, 2, "second")])
         answers = {key: Generation(key) for key in ("first", "second", "asked")}
-        store.put_generations(answers.items())
-        store.put_generations([("failed", Generation(outcome="server", error="gone"))])
-        assert store.cell_generations() == {key: answers[key] for key in ("first", "second")}
-        assert set(store.generations()) == {*answers, "failed"}
+        store.put_generations(("m", *item) for item in answers.items())
+        store.put_generations([("m", "failed", Generation(outcome="server", error="gone"))])
+        assert store.cell_generations() == {("m", k): answers[k] for k in ("first", "second")}
+        assert {key for _, key in store.generations()} == {*answers, "failed"}
 
 
 def test_scores_are_append_only(tmp_path: Path) -> None:
@@ -185,24 +186,103 @@ def test_scores_are_append_only(tmp_path: Path) -> None:
 def test_a_full_disk_is_one_sentence_and_loses_nothing(tmp_path: Path) -> None:
     with Store.write(tmp_path) as store:
         with store.transaction():
-            store.put_generations([("kept", Generation("x" * 100))])
+            store.put_generations([("m", "kept", Generation("x" * 100))])
         pages = store._db.execute("PRAGMA page_count").fetchone()[0]
         store._db.execute(f"PRAGMA max_page_count = {pages + 1}")  # SQLite's own "disk is full"
         with (
             pytest.raises(InfrastructureError, match="full.*what is stored is kept"),
             store.transaction(),
         ):
-            store.put_generations((f"k{i}", Generation("y" * 4000)) for i in range(100))
-        assert store.answered() == {"kept"}
+            store.put_generations(("m", f"k{i}", Generation("y" * 4000)) for i in range(100))
+        assert store.answered("m") == {"kept"}
 
 
-def test_answers_are_taken_over_from_a_run_beside(tmp_path: Path) -> None:
-    with Store.write(tmp_path / "a") as store, store.transaction():
-        store.put_generations([("k1", Generation("one")), ("k2", Generation("two"))])
-    with Store.write(tmp_path / "b") as store:
-        assert store.copy_generations(["k2", "k3"], tmp_path / "a") == 1
-        assert store.generations() == {"k2": Generation("two")}
-        assert store.copy_generations(["k1"], tmp_path / "nowhere") == 0
+def test_the_answers_of_two_entries_to_one_request_are_two(tmp_path: Path) -> None:
+    with Store.write(tmp_path) as store, store.transaction():
+        store.put_generations([("a", "k", Generation("one")), ("b", "k", Generation("two"))])
+        assert store.generation("a", "k") == Generation("one")
+        assert store.generation("b", "k") == Generation("two")
+        assert store.generation("c", "k") is None
+        assert store.answered("a") == {"k"}
+        assert store.answered("c") == set()
+
+
+def test_a_prompt_that_was_too_long_may_be_answered_later_and_nothing_else_may(
+    tmp_path: Path,
+) -> None:
+    with Store.write(tmp_path) as store, store.transaction():
+        store.put_generations([("m", "k", Generation(outcome="too_long", error="64 tokens"))])
+        store.put_generations([("m", "k", Generation("at last"))])
+        store.put_generations([("m", "k", Generation("and again"))])
+        assert store.generation("m", "k") == Generation("at last")
+
+
+def test_who_answered_is_kept_beside_answers_and_what_was_taken_has_its_run(tmp_path: Path) -> None:
+    first, second = Served("digest:aa", {"size": "1"}), Served(None, {"size": "2"})
+    with Store.write(tmp_path) as store, store.transaction():
+        store.put_served("m", first)
+        store.put_generations([("m", "k1", Generation("one"))])
+        store.put_served("m", second)
+        store.put_generations([("m", "k2", Generation("two"))])
+        store.put_served("m", Served(None, {"size": "of nobody who answered"}))
+        store.put_taken([("m", "k3", Generation("three"), first)], "other-run")
+        assert store.who_answered() == {"m": [first, second]}
+        assert store.taken() == {("m", "other-run"): 1}
+        held = store.held(["k1", "k2", "k3", "k4"])
+    assert held == {
+        ("m", "k1"): (Generation("one"), first),
+        ("m", "k2"): (Generation("two"), second),
+        ("m", "k3"): (Generation("three"), first),
+    }
+
+
+OLD_ANSWERS = """
+DROP TABLE generations; DROP TABLE failures; DROP TABLE served;
+CREATE TABLE generations (request TEXT PRIMARY KEY, record TEXT NOT NULL, seconds REAL);
+CREATE TABLE failures (request TEXT PRIMARY KEY, record TEXT NOT NULL, attempts INTEGER NOT NULL);
+UPDATE meta SET value = '3' WHERE key = 'schema_version';
+"""
+
+
+def as_of_schema_3(folder: Path, answers: dict[str, str], failures: dict[str, str]) -> None:
+    """The run as an older version kept it: answers by key alone."""
+    with sqlite3.connect(folder / "run.sqlite") as db:
+        db.executescript(OLD_ANSWERS)
+        rows = [(key, serial.dumps(Generation(text))) for key, text in answers.items()]
+        db.executemany("INSERT INTO generations VALUES (?, ?, 0.5)", rows)
+        failed = [
+            (key, serial.dumps(Generation(outcome="server", error=text)))
+            for key, text in failures.items()
+        ]
+        db.executemany("INSERT INTO failures VALUES (?, ?, 2)", failed)
+    db.close()
+
+
+def test_a_run_of_schema_3_is_read_as_it_is_and_completed_when_it_is_written_on(
+    tmp_path: Path,
+) -> None:
+    cells = [Cell(m, "s", "f", "base", "none", "a", 1) for m in ("a", "b", "c")]
+    with Store.write(tmp_path) as store, store.transaction():
+        keys = ("k1", "shared", "shared")
+        store.put_cells((c, None, k) for c, k in zip(cells, keys, strict=True))
+        store.put_turns((c.id, 1, k) for c, k in zip(cells, keys, strict=True))
+    as_of_schema_3(tmp_path, {"k1": "one", "shared": "two", "judged": "yes"}, {"k9": "gone"})
+    for _ in range(2):  # reading changes nothing
+        with Store.read(tmp_path) as store:
+            assert store.old_schema
+            assert store.generation("", "k1") == Generation("one")
+            assert store.generation("", "k9") == Generation(outcome="server", error="gone")
+            assert store.who_answered() == {}
+    with Store.write(tmp_path) as store, store.transaction():
+        assert store.adopt({"a": "a", "b": "b", "c": "c"}) == {("b", "c"): 1}
+        assert store.answered("a") == {"k1"}
+        assert store.answered("b") == store.answered("c") == set()  # nobody knows whose it is
+        store.adopt_asked(["judged", "shared"], "scorer:j")
+        assert store.answered("scorer:j") == {"judged"}
+        store.adopt_as("a", {"k1": "with code"})
+        assert store.answered("a") == {"with code"}
+    with Store.read(tmp_path) as store:
+        assert not store.old_schema
 
 
 def test_requests_keep_their_pictures(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ import os
 import ssl
 from collections import defaultdict
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from pathlib import Path
@@ -108,6 +108,11 @@ class Server:
             if 300 <= response.status < 400:
                 text = "the server sends elsewhere; correct base_url"
             return response.status, text, response.headers
+
+    def root(self) -> Server:
+        """The same server, its own pages instead of the API's."""
+        path = self.url.path.rstrip("/").removesuffix("/v1")
+        return replace(self, url=self.url.with_path(path or "/", keep_query=True))
 
     def hide(self, text: str) -> str:
         """The text without any secret of this server."""

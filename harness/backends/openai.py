@@ -39,6 +39,7 @@ from harness.backends.replies import (
     refused_parameter,
     true_status,
 )
+from harness.backends.signs import look
 from harness.identity import draw
 from harness.records import (
     Capabilities,
@@ -46,6 +47,7 @@ from harness.records import (
     HarnessError,
     Request,
     Sampling,
+    Served,
 )
 
 _FIRST_WAIT = 0.5  # seconds, doubled with every retry; as in OpenAI's own client
@@ -191,6 +193,24 @@ class OpenAI:
             said = server.hide(error_message(body))
             return f"the server at {server.shown} is not ready: HTTP {status} {said}".rstrip()
         return None
+
+    async def observe(self) -> Served:
+        """What the server shows of the model; an empty record where it says nothing.
+
+        A server that is not there shows nothing: whoever asks it next says so.
+        """
+        server, seconds = self._server, min(self._timeout, _HEALTH_TIMEOUT)
+        async with self._connected() as pool:
+
+            async def get(path: str, at_root: bool) -> Any:
+                try:
+                    where = server.root() if at_root else server
+                    status, body, _ = await where.send(pool.session, path, None, seconds)
+                    return json.loads(body) if status < 300 else None
+                except (aiohttp.ClientError, OSError, ValueError, RecursionError):
+                    return None
+
+            return await look(get, self.model)
 
     async def loglikelihood(self, request: Request) -> Generation:
         """Log-probabilities of a request's continuation behind its messages.

@@ -12,7 +12,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def main(options: argparse.Namespace) -> int:
-    from harness.pipeline import plan_only
+    from harness.pipeline import elsewhere, plan_only
     from harness.scoring import make_scorers
     from harness.show import check_text
     from harness.suite import load
@@ -20,5 +20,5 @@ def main(options: argparse.Namespace) -> int:
     suite = load(options.suite, options.settings, options.models)
     plan, inputs = plan_only(suite)
     make_scorers(suite.scorers, suite.folder)
-    print(check_text(suite, plan, inputs))
+    print(check_text(suite, plan, inputs, elsewhere(suite, plan)))
     return 0

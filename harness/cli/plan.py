@@ -13,10 +13,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def main(options: argparse.Namespace) -> int:
-    from harness.pipeline import plan_only
+    from harness.pipeline import elsewhere, plan_only, run_folder
     from harness.show import plan_text
     from harness.suite import load
 
     suite = load(options.suite, options.settings, options.models)
-    print(plan_text(suite, *plan_only(suite, options.limit)))
+    plan, inputs = plan_only(suite, options.limit)
+    print(plan_text(suite, plan, inputs, run_folder(suite), elsewhere(suite, plan)))
     return 0

@@ -15,6 +15,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--fresh", action="store_true", help="take nothing from an earlier run; it is set aside"
     )
+    parser.add_argument(
+        "--reuse", action="append", default=[], type=Path, metavar="RUN",
+        help="take over what this run was answered to the same requests, whoever gave the answers",
+    )  # fmt: skip
+    parser.add_argument(
+        "--accept-change", action="store_true",
+        help="continue although another model answers than before",
+    )  # fmt: skip
     parser.add_argument("--out", type=Path, metavar="DIR", help="the run's folder")
     parser.add_argument(
         "--max-unscored", type=share, metavar="SHARE",
@@ -71,6 +79,8 @@ def main(options: argparse.Namespace) -> int:
             samples=options.limit,
             only_failed=options.only_failed,
             fresh=options.fresh,
+            reuse=options.reuse,
+            accept_change=options.accept_change,
             progress=progress,
         )
     return print_result(result, options.max_unscored)

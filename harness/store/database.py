@@ -17,7 +17,7 @@ from typing import IO, Any, Self
 
 from harness.records import HarnessError, InfrastructureError
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 
 _TABLES = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
@@ -33,8 +33,6 @@ CREATE TABLE requests (key TEXT PRIMARY KEY, record TEXT NOT NULL, spans TEXT NO
 CREATE TABLE turns (
     cell TEXT NOT NULL, turn INTEGER NOT NULL, request TEXT NOT NULL,
     PRIMARY KEY (cell, turn)) WITHOUT ROWID;
-CREATE TABLE generations (request TEXT PRIMARY KEY, record TEXT NOT NULL, seconds REAL);
-CREATE TABLE failures (request TEXT PRIMARY KEY, record TEXT NOT NULL, attempts INTEGER NOT NULL);
 CREATE TABLE scores (
     subject_kind TEXT NOT NULL, subject TEXT NOT NULL, metric TEXT NOT NULL,
     scorer TEXT NOT NULL, version TEXT NOT NULL, value REAL, detail TEXT,
@@ -46,8 +44,39 @@ CREATE TABLE attributions (
     key TEXT PRIMARY KEY, sample TEXT NOT NULL, method TEXT NOT NULL, record TEXT NOT NULL,
     blob TEXT NOT NULL);
 """
-# What a run of an older schema lacks; such a run is read as it is, and completed to be written on.
-_LACKING = {2: _ATTRIBUTIONS}
+# Answers by the suite's entry and the request's key. `served` is who was seen to answer, `taken`
+# the run that an answer was taken over from.
+_ANSWERS = """
+CREATE TABLE generations (
+    entry TEXT NOT NULL, request TEXT NOT NULL, record TEXT NOT NULL, seconds REAL,
+    served INTEGER, taken TEXT, PRIMARY KEY (entry, request));
+CREATE TABLE failures (
+    entry TEXT NOT NULL, request TEXT NOT NULL, record TEXT NOT NULL, attempts INTEGER NOT NULL,
+    PRIMARY KEY (entry, request));
+CREATE TABLE served (id INTEGER PRIMARY KEY, entry TEXT NOT NULL, record TEXT NOT NULL);
+"""
+# Until schema 3 answers were kept by key alone: these belong to the entry "" until a run says whose
+# they are (`Store.adopt`).
+_GENERATIONS_3 = "SELECT '' AS entry, request, record, seconds, NULL AS served, NULL AS taken FROM"
+_FAILURES_3 = "SELECT '' AS entry, request, record, attempts FROM"
+_ANSWERS_FROM_3 = f"""
+ALTER TABLE generations RENAME TO generations_3;
+ALTER TABLE failures RENAME TO failures_3;
+{_ANSWERS}
+INSERT INTO generations {_GENERATIONS_3} generations_3;
+INSERT INTO failures {_FAILURES_3} failures_3;
+DROP TABLE generations_3;
+DROP TABLE failures_3;
+"""
+# What completes a run of an older schema when it is written on, by the schema it has.
+_COMPLETED = {2: _ATTRIBUTIONS + _ANSWERS_FROM_3, 3: _ANSWERS_FROM_3}
+# What stands in for it while such a run is only read.
+_ANSWERS_SEEN = f"""
+CREATE TEMP VIEW generations AS {_GENERATIONS_3} main.generations;
+CREATE TEMP VIEW failures AS {_FAILURES_3} main.failures;
+CREATE TEMP TABLE served (id INTEGER PRIMARY KEY, entry TEXT NOT NULL, record TEXT NOT NULL);
+"""
+_SEEN = {2: _ATTRIBUTIONS.replace("TABLE", "TEMP TABLE") + _ANSWERS_SEEN, 3: _ANSWERS_SEEN}
 
 
 class Database:
@@ -59,6 +88,8 @@ class Database:
         self.folder = folder
         self._db = connection
         self._lock = lock
+        self._version = SCHEMA_VERSION
+        self._answering: dict[str, int] = {}  # by entry, the number of who is seen to answer it
 
     # --- opening --------------------------------------------------------------------------
 
@@ -88,10 +119,12 @@ class Database:
                 if not new:
                     store._check_version()
                 store._journal()
-                lacking = _TABLES + _ATTRIBUTIONS if new else _LACKING.get(store._version)
+                whole = _TABLES + _ATTRIBUTIONS + _ANSWERS
+                lacking = whole if new else _COMPLETED.get(store._version)
                 if lacking is not None:
-                    connection.executescript(f"BEGIN; {lacking} COMMIT;")
-                    store.set_meta({"schema_version": SCHEMA_VERSION})
+                    known = "INSERT OR REPLACE INTO meta VALUES ('schema_version', '{}');"
+                    known = known.format(SCHEMA_VERSION)
+                    connection.executescript(f"BEGIN; {lacking} {known} COMMIT;")
             except BaseException:
                 store.close()
                 raise
@@ -108,6 +141,9 @@ class Database:
             store = cls(folder, sqlite3.connect(uri + options, uri=True, isolation_level=None))
             try:
                 store._check_version()
+                if store._version in _SEEN:
+                    store._db.execute("PRAGMA temp_store=MEMORY")
+                    store._db.executescript(_SEEN[store._version])
                 return store
             except sqlite3.OperationalError:
                 store.close()
@@ -118,21 +154,24 @@ class Database:
 
     def _check_version(self) -> None:
         try:
-            found = self.meta().get("schema_version")
+            row = self._db.execute("SELECT value FROM meta WHERE key = 'schema_version'").fetchone()
+            found = None if row is None else json.loads(row[0])
         except sqlite3.OperationalError:
             raise
         except sqlite3.DatabaseError as error:
             raise HarnessError(f"{self.folder / 'run.sqlite'} is no run: {error}") from error
-        if found != SCHEMA_VERSION and found not in _LACKING:
+        if found != SCHEMA_VERSION and found not in _COMPLETED:
             raise HarnessError(
                 f"{self.folder} was made with run schema {found}, and this version reads "
                 f"{SCHEMA_VERSION}; read it with the version that made it, or run with --fresh"
             )
 
+        self._version = int(found)
+
     @property
-    def _version(self) -> int:
-        """The schema that the run was made with."""
-        return int(self.meta()["schema_version"])
+    def old_schema(self) -> bool:
+        """Whether the run has an older schema, and is only being read."""
+        return self._version != SCHEMA_VERSION
 
     def _journal(self) -> None:
         """WAL where the file system can do it (a probe tells), else a rollback journal."""

@@ -9,9 +9,7 @@ from __future__ import annotations
 
 import json
 import os
-import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from pathlib import Path
 
 from harness import serial
 from harness.identity import attribution_key
@@ -25,6 +23,7 @@ from harness.records import (
     Prediction,
     Request,
     Sample,
+    Served,
     Span,
     StoredScore,
 )
@@ -136,72 +135,180 @@ class Store(Database):
 
     # --- what was answered ----------------------------------------------------------------
 
-    def put_generations(self, rows: Iterable[tuple[str, Generation]]) -> None:
-        """Keeps answers; a transport or server failure is kept apart and may be asked again."""
-        for key, generation in rows:
+    def put_generations(self, rows: Iterable[tuple[str, str, Generation]]) -> None:
+        """Keeps answers by entry and request key, beside who is seen to answer the entry.
+
+        A transport or server failure is kept apart and may be asked again. So may a prompt that was
+        too long, since a server's context may grow: the later answer takes its place.
+        """
+        for entry, key, generation in rows:
             if generation.outcome in ("transport", "server"):
                 self._db.execute(
-                    "INSERT INTO failures VALUES (?, ?, 1) ON CONFLICT (request) DO UPDATE "
-                    "SET record = excluded.record, attempts = attempts + 1",
-                    (key, serial.dumps(generation)),
+                    "INSERT INTO failures VALUES (?, ?, ?, 1) ON CONFLICT (entry, request) "
+                    "DO UPDATE SET record = excluded.record, attempts = attempts + 1",
+                    (entry, key, serial.dumps(generation)),
                 )
                 continue
-            self._db.execute(
-                "INSERT OR IGNORE INTO generations VALUES (?, ?, ?)",
-                (key, _without_seconds(generation), generation.seconds),
-            )
-            self._db.execute("DELETE FROM failures WHERE request = ?", (key,))
+            self._put_answer(entry, key, generation, self._answering.get(entry), None)
 
-    def answered(self) -> set[str]:
-        """The keys of all requests that are answered."""
-        return {key for (key,) in self._db.execute("SELECT request FROM generations")}
+    def put_taken(
+        self, rows: Iterable[tuple[str, str, Generation, Served | None]], run: str
+    ) -> None:
+        """Keeps answers that another run was given, with who gave them and the run's name."""
+        for entry, key, generation, served in rows:
+            number = None if served is None else self._served_number(entry, served)
+            self._put_answer(entry, key, generation, number, run)
 
-    def generation(self, key: str) -> Generation | None:
-        """The answer to a request, else its last failure, else `None`."""
+    def _put_answer(
+        self, entry: str, key: str, generation: Generation, served: int | None, taken: str | None
+    ) -> None:
+        self._db.execute(
+            "INSERT INTO generations VALUES (?, ?, ?, ?, ?, ?) "
+            "ON CONFLICT (entry, request) DO UPDATE SET record = excluded.record, "
+            "seconds = excluded.seconds, served = excluded.served, taken = excluded.taken "
+            "WHERE json_extract(generations.record, '$.outcome') = 'too_long'",
+            (entry, key, _without_seconds(generation), generation.seconds, served, taken),
+        )
+        self._db.execute("DELETE FROM failures WHERE entry = ? AND request = ?", (entry, key))
+
+    def answered(self, entry: str) -> set[str]:
+        """The keys of all requests that an entry has answered."""
+        rows = self._db.execute("SELECT request FROM generations WHERE entry = ?", (entry,))
+        return {key for (key,) in rows}
+
+    def generation(self, entry: str, key: str) -> Generation | None:
+        """An entry's answer to a request, else its last failure, else `None`."""
         for table in ("generations", "failures"):
             row = self._db.execute(
-                f"SELECT record FROM {table} WHERE request = ?", (key,)
+                f"SELECT record FROM {table} WHERE entry = ? AND request = ?", (entry, key)
             ).fetchone()
             if row is not None:
                 return serial.loads(Generation, row[0])
         return None
 
-    def generations(self) -> dict[str, Generation]:
-        """Every answer, and the last failure of what is not answered, by request key."""
+    def generations(self) -> dict[tuple[str, str], Generation]:
+        """Every answer, and the last failure of what is not answered, by entry and request key."""
         return self._generations("")
 
-    def cell_generations(self) -> dict[str, Generation]:
+    def cell_generations(self) -> dict[tuple[str, str], Generation]:
         """The same of the cells' turns alone: scorers may have asked far more than cells did."""
         return self._generations(
             "WHERE request IN (SELECT request FROM turns UNION SELECT request FROM cells)"
         )
 
-    def _generations(self, which: str) -> dict[str, Generation]:
-        found: dict[str, Generation] = {}
+    def _generations(self, which: str) -> dict[tuple[str, str], Generation]:
+        found: dict[tuple[str, str], Generation] = {}
         for table in ("failures", "generations"):
-            for key, text in self._db.execute(f"SELECT request, record FROM {table} {which}"):
-                found[key] = serial.loads(Generation, text)
+            rows = self._db.execute(f"SELECT entry, request, record FROM {table} {which}")
+            for entry, key, text in rows:
+                found[entry, key] = serial.loads(Generation, text)
         return found
 
-    def take_over(self, keys: Iterable[str]) -> None:
-        """Takes over what the runs beside this one were answered to the same requests."""
-        missing = set(keys) - self.answered()
-        here = self.folder.resolve()
-        for path in sorted(here.parent.glob("*/run.sqlite")):
-            if missing and path.parent != here:
-                self.copy_generations(missing, path.parent)
+    # --- who answered ---------------------------------------------------------------------
 
-    def copy_generations(self, keys: Iterable[str], other: Path) -> int:
-        """Takes over what another run's folder was answered to the same requests."""
-        try:
-            with Store.read(other) as store:
-                wanted = set(keys) & store.answered()
-                rows = [(key, store.generation(key)) for key in sorted(wanted)]
-        except (HarnessError, sqlite3.Error):
-            return 0  # an older run, or one that is being written: nothing to take
-        with self.transaction():
-            self.put_generations((key, found) for key, found in rows if found is not None)
-        return len(rows)
+    def put_served(self, entry: str, served: Served) -> None:
+        """Keeps who is seen to answer an entry from now on."""
+        self._answering[entry] = self._served_number(entry, served)
+
+    def _served_number(self, entry: str, served: Served) -> int:
+        record = serial.dumps(served)
+        place = (entry, record)
+        row = self._db.execute(
+            "SELECT id FROM served WHERE entry = ? AND record = ?", place
+        ).fetchone()
+        if row is None:
+            row = self._db.execute(
+                "INSERT INTO served (entry, record) VALUES (?, ?) RETURNING id", place
+            ).fetchone()
+        return int(row[0])
+
+    def who_answered(self) -> dict[str, list[Served]]:
+        """By entry, all that were seen to answer what cells or scorers ask now, in their order."""
+        found: dict[str, list[Served]] = {}
+        rows = self._db.execute(
+            "SELECT entry, record FROM served WHERE id IN (SELECT served FROM generations WHERE "
+            "request NOT IN (SELECT request FROM turns) OR request IN "
+            "(SELECT t.request FROM turns t JOIN cells c ON c.id = t.cell)) ORDER BY id"
+        )
+        for entry, record in rows:
+            found.setdefault(entry, []).append(serial.loads(Served, record))
+        return found
+
+    def taken(self) -> dict[tuple[str, str], int]:
+        """How many answers of (entry, run) were taken over from that run."""
+        rows = self._db.execute(
+            "SELECT entry, taken, COUNT(*) FROM generations WHERE taken IS NOT NULL "
+            "GROUP BY entry, taken ORDER BY entry, taken"
+        )
+        return {(entry, run): count for entry, run, count in rows}
+
+    def held(self, keys: Iterable[str]) -> dict[tuple[str, str], tuple[Generation, Served | None]]:
+        """What this run was answered to these requests, by entry and key, with who answered.
+
+        What may change is left out: a prompt that was too long for one server may fit another.
+        """
+        found: dict[tuple[str, str], tuple[Generation, Served | None]] = {}
+        served = {
+            number: serial.loads(Served, record)
+            for number, record in self._db.execute("SELECT id, record FROM served")
+        }
+        for some in _chunks(sorted(keys)):
+            marks = ",".join("?" * len(some))
+            rows = self._db.execute(
+                f"SELECT entry, request, record, served FROM generations WHERE request IN ({marks})"
+                " ORDER BY entry, request",
+                some,
+            )
+            for entry, key, record, number in rows:
+                generation = serial.loads(Generation, record)
+                if generation.outcome != "too_long":
+                    found[entry, key] = generation, served.get(number)
+        return found
+
+    # --- answers of older schemas, which no entry has yet ---------------------------------
+
+    def adopt(self, entries: Mapping[str, str]) -> dict[tuple[str, ...], int]:
+        """Gives answers that were kept by key alone to the entries (by model) whose they are.
+
+        An answer that models of several entries shared stays with none, since nobody knows who gave
+        it; these are counted by their models.
+        """
+        owners: dict[str, set[str]] = {}
+        for cell, key in self._db.execute(
+            "SELECT cell, request FROM turns WHERE request IN "
+            "(SELECT request FROM generations WHERE entry = '')"
+        ):
+            owners.setdefault(key, set()).add(Cell.parse(cell).model)
+        shared: dict[tuple[str, ...], int] = {}
+        for key, models in owners.items():
+            found = {entries[model] for model in models if model in entries}
+            if len(found) == 1:
+                self._move([key], found.pop())
+            elif found:
+                names = tuple(sorted(models))
+                shared[names] = shared.get(names, 0) + 1
+        return shared
+
+    def adopt_as(self, entry: str, keys: Mapping[str, str]) -> None:
+        """Gives an entry answers under other keys than they were kept by: new by old."""
+        for table in ("generations", "failures"):
+            self._db.executemany(
+                f"UPDATE OR IGNORE {table} SET entry = ?1, request = ?3 "
+                "WHERE entry IN ('', ?1) AND request = ?2",
+                [(entry, old, new) for old, new in keys.items()],
+            )
+
+    def adopt_asked(self, keys: Iterable[str], entry: str) -> None:
+        """The same for what no cell but a scorer asked."""
+        of_cells = {key for (key,) in self._db.execute("SELECT request FROM turns")}
+        self._move((key for key in self.answered("") & set(keys) if key not in of_cells), entry)
+
+    def _move(self, keys: Iterable[str], entry: str) -> None:
+        for table in ("generations", "failures"):
+            self._db.executemany(
+                f"UPDATE OR IGNORE {table} SET entry = ? WHERE entry = '' AND request = ?",
+                [(entry, key) for key in keys],
+            )
 
     # --- why the classifier decided -------------------------------------------------------
 
@@ -221,8 +328,6 @@ class Store(Database):
     def attributions(self, keys: Iterable[str] | None = None) -> dict[str, Attribution]:
         """Attributions by key: all, in the order they came, or these."""
         wanted = None if keys is None else set(keys)
-        if self._version < 3:
-            return {}
         rows = self._db.execute("SELECT key, record, blob FROM attributions ORDER BY rowid")
         return {
             key: unpack(serial.loads(Attribution, record), self.blob(blob, PACKED).read())
@@ -232,8 +337,6 @@ class Store(Database):
 
     def attribution_records(self) -> Iterator[tuple[str, Attribution]]:
         """Every attribution's key and its record without numbers, in the order they came."""
-        if self._version < 3:
-            return
         rows = self._db.execute("SELECT key, record FROM attributions ORDER BY rowid")
         for key, record in rows:
             yield key, serial.loads(Attribution, record)
@@ -303,6 +406,11 @@ class Store(Database):
     def blob(self, sha256: str, mime: str) -> Media:
         """A medium whose bytes lie in `blobs/`."""
         return Media(sha256, mime, path=str(self.folder / "blobs" / sha256))
+
+
+def _chunks(keys: Sequence[str], size: int = 500) -> Iterator[Sequence[str]]:
+    """Keys in pieces that one statement takes."""
+    return (keys[start : start + size] for start in range(0, len(keys), size))
 
 
 def _without_seconds(generation: Generation) -> str:

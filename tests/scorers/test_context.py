@@ -379,7 +379,11 @@ def test_a_later_turn_rests_on_the_label_wherever_it_was_told_and_on_the_answer_
         gains = [
             s for s in store.scores() if s.metric == "gain" and s.subject.startswith("copier/")
         ]
-        weighed = [r for r, _ in map(store.request, store.answered()) if r.continuation is not None]
+        weighed = [
+            r
+            for r, _ in map(store.request, {key for _, key in store.generations()})
+            if r.continuation is not None
+        ]
     assert len(gains) == 4
     for gain in gains:
         # Finding: LABEL (PROBABILITY). Explain its ASPECT. / ANSWER / Are you sure about LABEL?
@@ -413,11 +417,11 @@ def test_what_was_answered_is_scored_again_without_the_model(tmp_path: Path) -> 
     run_suite(tmp_path, LABELS)
     before = context_scores(tmp_path)
     with Store.write(tmp_path / "run") as store:
-        asked = len(store.answered())
+        asked = len({key for _, key in store.generations()})
         store._db.execute("DELETE FROM scores")
         finish(store)
         assert store.meta()["unjudged"] == {"Context": 0}
-        assert len(store.answered()) == asked
+        assert len({key for _, key in store.generations()}) == asked
     assert context_scores(tmp_path) == before
 
 
@@ -445,7 +449,7 @@ def test_without_the_model_what_was_not_asked_stays_unscored_until_the_suite_run
 def test_repeats_share_what_is_asked_and_a_spent_limit_is_kept(tmp_path: Path) -> None:
     run_suite(tmp_path, LABELS, repeats=2)
     with Store.read(tmp_path / "run") as store:
-        requests = [store.request(key)[0] for key in store.answered()]
+        requests = [store.request(key)[0] for key in {key for _, key in store.generations()}]
     weighed = [r for r in requests if r.continuation is not None]
     prompts = {r.messages for r in requests if r.continuation is None and r.cell is None}
     # Of 2**4 sets of parts; some prompts without label or evidence are the same for several samples.
@@ -464,7 +468,11 @@ def test_repeats_share_what_is_asked_and_a_spent_limit_is_kept(tmp_path: Path) -
     with Store.read(spent / "run") as store:
         assert store.meta()["finished"] is False
         assert store.meta()["unjudged"]["Context"] > 0
-        assert not [k for k in store.answered() if store.request(k)[0].continuation is not None]
+        assert not [
+            k
+            for k in {key for _, key in store.generations()}
+            if store.request(k)[0].continuation is not None
+        ]
 
 
 PARROT = '''

@@ -1,0 +1,115 @@
+"""What code a plug-in consists of, as one hash: other code gives other answers and other scores.
+
+The harness's own parts have none: their behaviour is versioned with the package, and keys of
+requests outlive its releases.
+"""
+
+from __future__ import annotations
+
+import ast
+import functools
+import importlib.metadata
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from harness.identity import digest, file_hash
+
+_OWN = "harness"
+
+
+def code_of(part: Any) -> str | None:
+    """A hash of the code of a class or function, or of an object's class; `None` for the harness's.
+
+    Of an installed distribution it is name and version, of one that is installed for editing and of
+    a file the contents of the file and of all that it imports beside it.
+    """
+    kind = part if hasattr(part, "__qualname__") else type(part)
+    module = str(kind.__module__)
+    if module.partition(".")[0] == _OWN:
+        return None
+    where = getattr(sys.modules.get(module), "__file__", None)
+    if where is None:  # written at a prompt: nothing can be read of it
+        return digest(["module", module, kind.__qualname__])
+    path = Path(where).resolve()
+    installed = _distribution(module.partition(".")[0], path)
+    if installed is not None:
+        return digest(["distribution", *installed])
+    return digest(["files", [file_hash(file) for file in files_of(path, _root(module, path))]])
+
+
+def _root(module: str, path: Path) -> Path:
+    """The folder that a module's full name is looked up in."""
+    steps = module.count(".") if module in sys.modules and not module.startswith("_") else 0
+    return path.parents[steps + (path.name == "__init__.py")]
+
+
+def files_of(path: Path, root: Path | None = None) -> list[Path]:
+    """A Python file and those that it imports beside it, through one another, in a fixed order.
+
+    `root` is the folder that full names are looked up in, the file's own unless given.
+    """
+    found: dict[Path, None] = {}
+    waiting = [path]
+    while waiting:
+        one = waiting.pop(0)
+        if one in found:
+            continue
+        found[one] = None
+        waiting += _beside(one, root or path.parent)
+    return list(found)
+
+
+def _beside(path: Path, root: Path) -> Iterator[Path]:
+    """The files that a file imports from its own folder or from the folder of the whole."""
+    try:
+        tree = ast.parse(path.read_bytes())
+    except (SyntaxError, ValueError):
+        return
+    for node in ast.walk(tree):
+        folders = (path.parent, root)
+        names: list[str] = []
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            start = node.module or ""
+            names = [start, *(f"{start}.{alias.name}".strip(".") for alias in node.names)]
+            if node.level:
+                folders = (path.parents[node.level - 1], path.parents[node.level - 1])
+        for name in filter(None, names):
+            for folder in dict.fromkeys(folders):
+                yield from _modules(folder, name.split("."))
+
+
+def _modules(folder: Path, steps: list[str]) -> Iterator[Path]:
+    """The files of a dotted name below a folder: the packages on the way and the module."""
+    for i, step in enumerate(steps):
+        package = folder / step / "__init__.py"
+        if package.is_file():
+            yield package
+        if i == len(steps) - 1 and (module := folder / f"{step}.py").is_file():
+            yield module
+        folder = folder / step
+
+
+def _distribution(package: str, path: Path) -> tuple[str, str] | None:
+    """Name and version of what installed a file; `None` for what is being edited or is none."""
+    names = _packages().get(package, [])
+    if not names:
+        return None
+    found = importlib.metadata.distribution(names[0])
+    if not path.is_relative_to(Path(str(found.locate_file(""))).resolve()):
+        return None
+    direct = found.read_text("direct_url.json")
+    if direct is not None and json.loads(direct).get("dir_info", {}).get("editable"):
+        return None
+    return names[0], found.version
+
+
+@functools.cache
+def _packages() -> dict[str, list[str]]:
+    return {
+        name: list(names) for name, names in importlib.metadata.packages_distributions().items()
+    }
