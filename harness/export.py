@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harness.records import InfrastructureError
+from harness.records import InfrastructureError, StoredScore
 from harness.scoring import Run
 from harness.store import Store
 
@@ -47,16 +47,23 @@ def cells_table(store: Store) -> pd.DataFrame:
 
 
 def scores_table(store: Store) -> pd.DataFrame:
-    """One row a score: subject, metric, value, version."""
+    """One row a score that counts (see `Run.scores`): subject, metric, value, version."""
     import pandas as pd
 
     columns: list[str] = ["subject_kind", "subject", "metric", "scorer", "version", "value"]
     rows: list[dict[str, Any]] = [
-        {name: getattr(score, name) for name in columns} for score in store.scores()
+        {name: getattr(score, name) for name in columns} for score in _counting(Run(store))
     ]
     frame = pd.DataFrame(rows, columns=columns)
     frame["value"] = frame["value"].astype("Float64")
     return frame
+
+
+def _counting(run: Run) -> list[StoredScore]:
+    """The scores that count: of answers, of attributions and of concept spaces."""
+    from harness.analysis.explainers import scores_of_attributions, scores_of_concepts
+
+    return [*run.scores(), *scores_of_attributions(run), *scores_of_concepts(run)]
 
 
 def predictions_table(store: Store) -> pd.DataFrame:

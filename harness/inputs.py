@@ -30,6 +30,7 @@ class Inputs:
     cluster_name: str = "cluster"  # what the source's clusters are: forests, documents, patients
     attributions: tuple[Attribution, ...] = ()
     evidence: Mapping[str, str] = field(default_factory=dict)  # by sample, what its top units are
+    revision: str = ""  # the classifier's
     classifier: Any = field(default=None, compare=False, repr=False)  # until it is explained
 
     @property
@@ -74,7 +75,7 @@ def prepare(suite: Suite) -> Inputs:
     cluster_name = getattr(source, "cluster_name", "cluster")
     return Inputs(
         tuple(samples), predictions, classes, gold, baselines, notes, cluster_name,
-        classifier=classifier,
+        revision=str(getattr(classifier, "revision", "")), classifier=classifier,
     )  # fmt: skip
 
 

@@ -14,7 +14,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from harness import __version__, serial
+from harness import __version__, plugins, serial
 from harness.identity import digest, tree_hash
 from harness.inputs import Inputs, samples_hash
 from harness.plan import Plan
@@ -45,6 +45,7 @@ class FamilyInfo:
     variants: tuple[VariantInfo, ...]
     gold_hash: str
     hash: str
+    own_gold_hash: str = ""  # of its gold without what the source brings
 
 
 @dataclass(frozen=True)
@@ -79,6 +80,7 @@ class Manifest:
     cluster_name: str = "sample"
     about: str = ""
     classifier: str | None = None
+    classifier_revision: str = ""  # empty without one, and in runs that did not keep it
     baselines: tuple[str, ...] = ()
     group_by: tuple[str, ...] = ()
     report_samples: int = 12
@@ -88,6 +90,7 @@ class Manifest:
     warnings: tuple[str, ...] = ()
     versions: Mapping[str, str] = field(default_factory=dict)
     samples_hash: str = ""
+    scorers_added: tuple[str, ...] = ()  # by `harness score`, beside the suite's
     files: Mapping[str, str] = field(default_factory=dict)  # SHA-256 by place in the suite
 
     def family(self, name: str) -> FamilyInfo:
@@ -111,7 +114,22 @@ class Manifest:
         """The manifest with those of the named scorers added that it does not hold."""
         held = {spec.name for spec in self.scorers}
         new = [spec for spec in map(PartSpec, names) if spec.name not in held]
-        return replace(self, scorers=(*self.scorers, *new))
+        added = (*self.scorers_added, *(spec.name for spec in new))
+        return replace(self, scorers=(*self.scorers, *new), scorers_added=added)
+
+    def describes(self, suite: Suite) -> bool:
+        """Whether a suite asks, scores and shows just what this run did."""
+        models = {model.name: (model.entry, tuple(model.price)) for model in self.models}
+        own = [spec for spec in self.scorers if spec.name not in self.scorers_added]
+        return (
+            self.hash == suite.hash
+            and all(models.get(m.name) == (m.entry, m.price or ()) for m in suite.models)
+            and digest(own) == digest(suite.scorers)
+            and {f.name: f.own_gold_hash for f in self.families}
+            == {spec.family.name: spec.gold.hash for spec in suite.families}
+            and (self.about, self.group_by, self.report_samples, self.max_unscored)
+            == (suite.about, suite.group_by, suite.report_samples, suite.max_unscored)
+        )
 
     def save(self, store: Store) -> None:
         """Keeps the manifest in the run."""
@@ -150,6 +168,7 @@ class Manifest:
                     ),
                     gold_hash=inputs.gold[spec.family.name].hash,
                     hash=spec.family.hash,
+                    own_gold_hash=spec.gold.hash,
                 )
                 for spec in suite.families
             ),
@@ -173,6 +192,7 @@ class Manifest:
             cluster=cluster,
             cluster_name=inputs.cluster_name if cluster == "cluster" else cluster,
             classifier=suite.classifier.kind if suite.classifier else None,
+            classifier_revision=inputs.revision,
             baselines=tuple(inputs.baselines),
             group_by=suite.group_by,
             report_samples=suite.report_samples,
@@ -187,27 +207,38 @@ class Manifest:
 
 
 def file_hashes(suite: Suite) -> dict[str, str]:
-    """Hashes of the files and folders that classifiers, scorers and models are made from.
+    """Hashes of the files and folders that classifiers, scorers and models are made from, and of
+    the code of the plug-ins among all parts.
 
-    The source's stand in `samples_hash`, prompts' and gold's in the hashes of families.
+    What the source reads stands in `samples_hash`, prompts and gold in the hashes of families.
     """
-    parts: dict[str, Mapping[str, Any]] = {
-        f"classifier_baselines.{name}": spec.options
+    parts: dict[str, tuple[str, PartSpec]] = {
+        f"classifier_baselines.{name}": ("classifiers", spec)
         for name, spec in suite.classifier_baselines.items()
     }
-    parts |= {f"scorers.{spec.name}": spec.options for spec in suite.scorers}
+    parts |= {f"scorers.{spec.name}": ("scorers", spec) for spec in suite.scorers}
     parts |= {
-        f"models.{spec.name}": {"model": spec.model, **spec.options}
+        f"models.{spec.name}": (
+            "backends", PartSpec(spec.backend, {"model": spec.model, **spec.options})
+        )
         for spec in suite.models
         if not spec.control
-    }
+    }  # fmt: skip
     if suite.classifier is not None:
-        parts["classifier"] = suite.classifier.options
+        parts["classifier"] = ("classifiers", suite.classifier)
     found = {}
-    for part, options in parts.items():
-        for name, value in options.items():
+    for part, (_, spec) in parts.items():
+        for name, value in spec.options.items():
             if name != "environment" and isinstance(value, str) and Path(value).exists():
                 found[f"{part}.{name}"] = tree_hash(Path(value))
+    parts["source"] = ("sources", suite.source)
+    if suite.explain is not None:
+        parts |= {f"explain.{m.name}": ("explainers", m) for m in suite.explain.methods}
+        parts |= {f"explain.{unit.name}": ("units", unit) for unit in suite.explain.unit}
+    for part, (kind, spec) in parts.items():
+        code = plugins.code(kind, spec.kind, suite.folder)
+        if code is not None:
+            found[f"{part} (code)"] = code
     return found
 
 

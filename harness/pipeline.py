@@ -13,14 +13,14 @@ import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from harness import serial
 from harness.asking import Models
 from harness.generate import Budget, check_servers, generate, tasks
-from harness.identity import attribution_key, digest
+from harness.identity import attribution_key, digest, file_hash
 from harness.inputs import Inputs, current_samples_hash, limit, prepare, samples_hash, samples_of
 from harness.manifest import Manifest, file_hashes
 from harness.outcomes import cell_outcome
@@ -71,15 +71,20 @@ class RunResult:
     """A run as `harness.run` returns it."""
 
     folder: Path
-    results: Results
+    verdict: tuple[str, ...]  # the report's sentences
     unscorable: float  # share of the models' planned cells, controls left out
     not_run: int
     max_unscored: float = 1.0
 
-    @property
-    def verdict(self) -> tuple[str, ...]:
-        """The report's sentences."""
-        return tuple(f"{s.topic.capitalize()}: {s.text}" for s in self.results.verdict)
+    @cached_property
+    def results(self) -> Results:
+        """Everything that the report shows, computed from the store."""
+        from harness.analysis import analyse
+
+        with Store.read(self.folder) as store:
+            run = Run(store)
+            scorers = make_scorers(run.manifest.scorers, Path(run.manifest.folder))
+            return analyse(run, scorers)
 
     @property
     def scores(self) -> pd.DataFrame:
@@ -122,6 +127,9 @@ def run(
         finished = _finished(suite, folder, samples)
         if finished is not None:
             progress.note(f"{folder} is finished; nothing is asked again")
+            if not _page_is_whole(folder):
+                progress.note("its report was missing or not whole, and is written again")
+                return report(folder)
             return finished
     inputs = _inputs(suite, samples, folder, fresh, progress)
     plan = make_plan(suite, inputs)
@@ -217,7 +225,8 @@ def evaluate(
             store.put_attributions(found.explanation)
             scores = stored_scores(found)
             store.put_scores(scores)
-            store.set_meta({"evaluated": marks(scores)})
+            revision = next((a.classifier for a in found.explanation), "")
+            store.set_meta({"evaluated": {**marks(scores), "classifier": revision}})
     return found, folder
 
 
@@ -315,7 +324,11 @@ def _explained_hash(suite: Suite, inputs: Inputs) -> str:
             "explain": suite.identity.get("explain"),
             "classifier": suite.identity.get("classifier"),
             "label_map": suite.label_map,
-            "files": file_hashes(suite),
+            "files": {
+                place: found
+                for place, found in file_hashes(suite).items()
+                if place.startswith(("classifier", "explain"))
+            },
             "samples": samples_hash(inputs.samples),
             "seed": suite.seed,
         }
@@ -352,8 +365,10 @@ def finish(
         if any(getattr(made[name], "asks_models", False) for name in chosen):
             what = "a model that a scorer asks did not answer (`harness run` with the suite asks)"
         progress.note(f"{unjudged} subjects are unscored, because {what}")
-    store.set_meta({"finished": left + unjudged == 0})
-    return _result(run, made)
+    store.set_meta({"finished": False, "complete": left + unjudged == 0})
+    result = _result(run, made)
+    _keep(store, result)
+    return result
 
 
 def report(folder: Path, *, generalise_variants: bool = False) -> RunResult:
@@ -361,62 +376,76 @@ def report(folder: Path, *, generalise_variants: bool = False) -> RunResult:
     with Store.read(folder) as store:
         run = Run(store)
         scorers = make_scorers(run.manifest.scorers, Path(run.manifest.folder))
-        return _result(run, scorers, generalise_variants=generalise_variants)
+        result = _result(run, scorers, generalise_variants=generalise_variants)
+        old = store.old_schema
+    if not old:  # a run that an older version made is completed when it is continued, not here
+        with Store.write(folder) as store:
+            _keep(store, result)
+    return result
 
 
 def _result(
-    run: Run,
-    scorers: Mapping[str, Any],
-    *,
-    write_report: bool = True,
-    generalise_variants: bool = False,
+    run: Run, scorers: Mapping[str, Any], *, generalise_variants: bool = False
 ) -> RunResult:
     from harness.analysis import analyse
     from harness.report.page import write
 
     folder = run.store.folder
     results = analyse(run, scorers, generalise_variants=generalise_variants)
-    if write_report:
-        write(results, folder / "report.html", folder / "blobs")
+    write(results, folder / "report.html", folder / "blobs")
     counts = Counter(answered.outcome for answered in run.answered.values())
     controls = {model.name for model in run.manifest.models if model.control}
     asked = [a.outcome for a in run.answered.values() if a.cell.model not in controls]
     unscorable = sum(outcome in UNSCORABLE for outcome in asked) / max(len(asked), 1)
-    return RunResult(folder, results, unscorable, counts["not_run"], run.manifest.max_unscored)
+    verdict = tuple(f"{s.topic.capitalize()}: {s.text}" for s in results.verdict)
+    result = RunResult(folder, verdict, unscorable, counts["not_run"], run.manifest.max_unscored)
+    vars(result)["results"] = results  # what is computed already
+    return result
+
+
+def _keep(store: Store, result: RunResult) -> None:
+    """Says that the run is finished, once its page is there; a run that is finished is not computed
+    again to print its verdict."""
+    kept = {
+        "verdict": result.verdict, "unscorable": result.unscorable, "not_run": result.not_run,
+        "max_unscored": result.max_unscored, "page": file_hash(result.report),
+    }  # fmt: skip
+    store.set_meta({"finished": bool(store.meta().get("complete")), "result": kept})
+
+
+def _page_is_whole(folder: Path) -> bool:
+    """Whether the run's page is the one that was written when the run was finished."""
+    page = folder / "report.html"
+    with Store.read(folder) as store:
+        kept = store.meta()["result"]
+    return page.is_file() and file_hash(page) == kept["page"]
 
 
 def _finished(suite: Suite, folder: Path, samples: int | None) -> RunResult | None:
-    """The result of a run that has nothing left to do, read without writing."""
+    """The result of a run that has nothing left to do, as it was kept."""
     with Store.read(folder) as store:
         meta = store.meta()
-        if not meta.get("finished") or not (folder / "report.html").exists():
+        kept, taken = meta.get("result"), meta.get("samples")
+        if not meta.get("finished") or kept is None or store.old_schema:
             return None
-        run = Run(store)
-        models = {model.name for model in run.manifest.models}
-        taken = meta.get("samples")
-        if (
-            run.manifest.hash not in (suite.hash, suite.hash_before)
-            or not {spec.name for spec in suite.models} <= models
-            or not (taken is None or (samples is not None and samples <= taken))
-            or not file_hashes(suite).items() <= run.manifest.files.items()
-            or current_samples_hash(suite, taken) not in (None, run.manifest.samples_hash)
-        ):
+        manifest = Manifest.load(store)
+        # The scorers' own code and what they embed or judge with may have changed since.
+        same = (
+            manifest.describes(suite)
+            and (taken is None or (samples is not None and samples <= taken))
+            and file_hashes(suite).items() <= manifest.files.items()
+            and current_samples_hash(suite, taken) in (None, manifest.samples_hash)
+        )
+        if not same:
             return None
-        scorers = make_scorers(run.manifest.scorers, Path(run.manifest.folder))
-        now = {name: version(scorer, run.manifest) for name, scorer in scorers.items()}
+        scorers = make_scorers(manifest.scorers, Path(manifest.folder))
+        now = {name: version(scorer, manifest) for name, scorer in scorers.items()}
         stored = meta.get("versions_scored", {})
-        if any(stored.get(name) != v for name, v in now.items()) or not _same_gold(suite, run):
+        if any(stored.get(name) != v for name, v in now.items()):
             return None
-        return _result(run, scorers, write_report=False)
-
-
-def _same_gold(suite: Suite, run: Run) -> bool:
-    """Whether the suite's files still hold the gold that was run (a source may add its own)."""
-    for spec in suite.families:
-        stored = set(run.gold[spec.family.name].records)
-        if spec.gold.records and not set(spec.gold.records) <= stored:
-            return False
-    return True
+    return RunResult(
+        folder, tuple(kept["verdict"]), kept["unscorable"], kept["not_run"], kept["max_unscored"]
+    )
 
 
 def _refuse_other(store: Store, suite: Suite) -> None:
@@ -457,7 +486,9 @@ def _lay_down(
             }
         )
         replace(manifest, created=created).save(store)
-        store.set_meta({"finished": False, "samples": samples, "created": created})
+        store.set_meta(
+            {"finished": False, "complete": False, "samples": samples, "created": created}
+        )
     return [
         f"{count:,} answers were shared by the models {', '.join(models)}, which are at other "
         "addresses or have other settings: nobody knows who gave them, so all are asked"

@@ -10,11 +10,12 @@ import ast
 import importlib.util
 import inspect
 import sys
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from harness.asking import Models, answers_to
 from harness.gold import Gold
@@ -23,6 +24,7 @@ from harness.manifest import Manifest
 from harness.measure import blamed_scorer, check_scorer, group_id, measure
 from harness.outcomes import cell_outcome
 from harness.plan import check_backend
+from harness.plugin_code import code_of
 from harness.records import (
     OTHERS,
     UNSCORABLE,
@@ -59,6 +61,23 @@ class Answered:
     outcome: str
 
 
+@dataclass(frozen=True)
+class SpokenOf:
+    """What a scorer's metrics speak of, and what its subjects carry of the store."""
+
+    kinds: tuple[str, ...]
+    axes: tuple[str, ...]
+    reads: tuple[str, ...]
+
+    @classmethod
+    def by(cls, scorer: Any) -> SpokenOf:
+        """Of a scorer, from what it declares."""
+        axes = {m.axis for m in scorer.metrics if m.subject == "group" and m.axis}
+        kinds = {metric.subject for metric in scorer.metrics}
+        reads = tuple(getattr(scorer, "reads", ()))
+        return cls(tuple(sorted(kinds)), tuple(sorted(axes)), reads)
+
+
 class Run:
     """What a stored run holds, read once for scoring and statistics."""
 
@@ -72,12 +91,14 @@ class Run:
         turns = store.turns()
         self._turns = turns
         self._hashes: dict[str, str] = {}
+        self._inputs: dict[str, str] = {}
+        self._made_of: dict[str, Mapping[tuple[str, str], str]] = {}
         self.answered: dict[str, Answered] = {}
-        entries = {model.name: model.entry for model in self.manifest.models}
+        self._entries = {model.name: model.entry for model in self.manifest.models}
         for cell, told, first in store.cells():
             keys = turns.get(cell.id, {})
             key = keys[max(keys)] if keys else first
-            generation = generations.get((entries[cell.model], key))
+            generation = generations.get((self._entries[cell.model], key))
             schema = self.manifest.variant(cell.family, cell.variant).schema
             outcome = cell_outcome(generation, schema)
             self.answered[cell.id] = Answered(cell, told, key, generation, outcome)
@@ -140,7 +161,8 @@ class Run:
         # The run's own: `harness explain` may have laid others beside them.
         own = self.store.meta().get("explained_keys")
         for key, attribution in self.store.attributions(own).items():
-            found.setdefault(attribution.sample, {})[key] = attribution
+            if self.explains(attribution):
+                found.setdefault(attribution.sample, {})[key] = attribution
         return found
 
     def _others(self, answered: Answered) -> tuple[Generation, ...]:
@@ -163,12 +185,96 @@ class Run:
         }
 
     def made_of(self, subject: Subject) -> str:
-        """A hash of all that a subject's scores are made of, gold apart: answers and what was told,
-        the sample with its true label, its prediction, and what else was read for it."""
-        cells = [(self.answered[c.id].key, self.answered[c.id].told) for c in subject.cells]
+        """A hash of all that a subject's scores are made of, gold apart.
+
+        That is answers with their outcome, what was told, the schema asked for, the labels there
+        are, the sample with its true label, its prediction, and what else was read for it.
+        """
+        cells = [
+            (self._entries[c.model], a.key, a.told, a.outcome)
+            for c in subject.cells
+            if (a := self.answered[c.id])
+        ]
         read = [list(part) for part in (subject.attributions, _texts(subject.others)) if part]
         sample = [self._sample_hash(c.sample) for c in subject.cells[:1]]
-        return digest([cells, *sample, *read])[:12]
+        return digest([cells, *sample, self._labels_hash, subject.schema, *read])[:12]
+
+    @cached_property
+    def _labels_hash(self) -> str:
+        return digest(self.manifest.classes)
+
+    def subjects(self, spoken_of: SpokenOf) -> list[Subject]:
+        """The subjects, as they are now, that some scorer's metrics speak of."""
+        found: list[Subject] = []
+        if "cell" in spoken_of.kinds:
+            found += [self.subject(answered, spoken_of.reads) for answered in self.scorable()]
+        if "generation" in spoken_of.kinds:
+            by_place = {self.place(answered): answered for answered in reversed(self.scorable())}
+            for place, answered in sorted(by_place.items()):
+                subject = self.subject(answered, spoken_of.reads)
+                found.append(replace(subject, kind="generation", id=place))
+        for axis in spoken_of.axes:
+            found += self.group_subjects(axis, spoken_of.reads)
+        return found
+
+    def place(self, answered: Answered) -> str:
+        """The id of a generation as a subject: `entry/request key`."""
+        return f"{quote(self._entries[answered.cell.model], safe='')}/{answered.key}"
+
+    def scores(self) -> Iterator[StoredScore]:
+        """The scores that count, in a fixed order.
+
+        They are of the versions that were scored last, and made of what the run holds now. A score
+        of an answer, prompt, sample or attribution that was replaced stays in the store and is none
+        of them.
+        """
+        meta = self.store.meta()
+        for score in self.store.scores(meta.get("versions_scored", {})):
+            if self._current(score.scorer).get((score.subject_kind, score.subject)) == score.of:
+                yield score
+            elif self.store.old_schema and score.subject_kind in ("cell", "group", "generation"):
+                yield score  # it says otherwise what it was made of, and was scored with its run
+
+    def _current(self, scorer: str) -> Mapping[tuple[str, str], str]:
+        """What each subject of a scorer is made of now."""
+        if scorer not in self._made_of:
+            told = self.store.meta().get("spoken_of", {}).get(scorer)
+            stale = told is None or told.pop("by", None) != self.scored_by(scorer)
+            subjects = [] if stale else self.subjects(SpokenOf(**told))
+            self.remember(scorer, {(s.kind, s.id): self.made_of(s) for s in subjects})
+        return self._made_of[scorer]
+
+    def scored_by(self, scorer: str) -> str:
+        """A hash of how the suite describes a scorer, and of the gold that it is given."""
+        spec = next((s for s in self.manifest.scorers if s.name == scorer), None)
+        return digest([spec, self.manifest.gold_hash])[:12]
+
+    @property
+    def complete(self) -> bool:
+        """Whether everything was asked and scored when the run last was."""
+        meta = self.store.meta()
+        return bool(meta.get("complete", meta.get("finished")))
+
+    def remember(self, scorer: str, made_of: Mapping[tuple[str, str], str]) -> None:
+        """Keeps what the subjects of a scorer are made of, which is long to find out."""
+        self._made_of[scorer] = made_of
+
+    def explains(self, attribution: Attribution) -> bool:
+        """Whether an attribution is of the classifier and of a sample as they are now."""
+        sample = self.samples.get(attribution.sample)
+        revision = self.manifest.classifier_revision
+        if sample is None or (revision and attribution.classifier not in ("", revision)):
+            return False
+        return attribution.input in ("", self._input_hash(sample.id))
+
+    def attribution_records(self) -> dict[str, Attribution]:
+        """The attributions that count, by key and without their numbers, in the order they came."""
+        return {k: a for k, a in self.store.attribution_records() if self.explains(a)}
+
+    def _input_hash(self, sample: str) -> str:
+        if sample not in self._inputs:
+            self._inputs[sample] = digest(self.samples[sample].input)
+        return self._inputs[sample]
 
     def _sample_hash(self, sample: str) -> str:
         if sample not in self._hashes:
@@ -221,6 +327,7 @@ def version(scorer: Any, manifest: Manifest) -> str:
     return digest(
         {
             "code": code_hash(type(scorer).__module__),
+            **({"plugin": code} if (code := code_of(scorer)) is not None else {}),
             "class": type(scorer).__qualname__,
             "settings": dict(getattr(scorer, "settings", {})),
             "fingerprint": dict(getattr(scorer, "fingerprint", {})),
@@ -239,6 +346,7 @@ def _judge(scorer: Any) -> dict[str, Any]:
     return {
         "judge": {
             "class": type(backend).__qualname__,
+            **({"code": code} if (code := code_of(backend)) is not None else {}),
             "model": model if isinstance(model, str) else None,
             "revision": getattr(backend, "revision", None),
             "extras": dict(getattr(backend, "extras", {})),
@@ -319,11 +427,13 @@ async def score(
     for name, scorer in scorers.items():
         with blamed_scorer(name):
             versions[name] = version(scorer, run.manifest)
-    unjudged = {}
+    unjudged, spoken_of = {}, {}
     for name, scorer in scorers.items():
         done = run.store.scored(name, versions[name])
-        subjects = _subjects(run, scorer)
+        spoken_of[name] = SpokenOf.by(scorer)
+        subjects = run.subjects(spoken_of[name])
         made_of = {(s.kind, s.id): run.made_of(s) for s in subjects}
+        run.remember(name, {(str(kind), subject): of for (kind, subject), of in made_of.items()})
         work = [s for s in subjects if (s.kind, s.id, made_of[s.kind, s.id]) not in done]
         if hasattr(scorer, "prepare") and work:
             with blamed_scorer(name):
@@ -358,24 +468,8 @@ async def score(
         {
             "versions_scored": before.get("versions_scored", {}) | versions,
             "unjudged": before.get("unjudged", {}) | unjudged,
+            "spoken_of": before.get("spoken_of", {})
+            | {n: {**vars(s), "by": run.scored_by(n)} for n, s in spoken_of.items()},
         }
     )
     return versions
-
-
-def _subjects(run: Run, scorer: Any) -> list[Subject]:
-    """The subjects that a scorer's metrics speak of."""
-    kinds = {metric.subject for metric in scorer.metrics}
-    reads = getattr(scorer, "reads", ())
-    found: list[Subject] = []
-    if "cell" in kinds:
-        found += [run.subject(answered, reads) for answered in run.scorable()]
-    if "generation" in kinds:
-        by_key = {answered.key: answered for answered in reversed(run.scorable())}
-        for key, answered in sorted(by_key.items()):
-            found.append(replace(run.subject(answered, reads), kind="generation", id=key))
-    if "group" in kinds:
-        axes = sorted({m.axis for m in scorer.metrics if m.subject == "group" and m.axis})
-        for axis in axes:
-            found += run.group_subjects(axis, reads)
-    return found

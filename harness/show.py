@@ -131,15 +131,16 @@ def cell_text(store: Store, cell_id: str) -> str:
         lines += [f"note: {note}" for note in generation.notes]
     if subject.gold_true is not None:
         lines += ["", f"--- gold ({subject.gold_true.status})", gold_text(subject.gold_true)]
-    lines += ["", "--- scores", *_score_lines(store, cell, answered.key)]
+    lines += ["", "--- scores", *_score_lines(run, cell)]
     return "\n".join(lines)
 
 
-def _score_lines(store: Store, cell: Cell, key: str) -> list[str]:
-    versions = store.meta().get("versions_scored", {})
-    subjects = {cell.id, key, *(group_id(cell, axis) for axis in ("variant", "arm", "repeat"))}
+def _score_lines(run: Run, cell: Cell) -> list[str]:
+    answered = run.answered[cell.id]
+    keys = (answered.key, run.place(answered))
+    subjects = {cell.id, *keys, *(group_id(cell, axis) for axis in ("variant", "arm", "repeat"))}
     lines = []
-    for score in store.scores(versions):
+    for score in run.scores():
         if score.subject not in subjects:
             continue
         value = "not applicable" if score.value is None else f"{score.value:.3f}"

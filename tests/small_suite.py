@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 from pathlib import Path
 from typing import Any
 
@@ -103,3 +104,34 @@ def changed(**changes: Any) -> str:
         if item is not None:
             value[key] = item
     return yaml.safe_dump(value, sort_keys=False)
+
+
+def as_of_schema_3(folder: Path, version: int = 3) -> None:
+    """Makes a run one of an older version, which kept answers by key alone."""
+    with sqlite3.connect(folder / "run.sqlite") as db:
+        db.executescript(
+            f"""
+            ALTER TABLE generations RENAME TO g; ALTER TABLE failures RENAME TO f;
+            CREATE TABLE generations (
+                request TEXT PRIMARY KEY, record TEXT NOT NULL, seconds REAL);
+            CREATE TABLE failures (
+                request TEXT PRIMARY KEY, record TEXT NOT NULL, attempts INTEGER NOT NULL);
+            INSERT OR IGNORE INTO generations SELECT request, record, seconds FROM g;
+            INSERT OR IGNORE INTO failures SELECT request, record, attempts FROM f;
+            DROP TABLE g; DROP TABLE f; DROP TABLE served;
+            UPDATE meta SET value = '{version}' WHERE key = 'schema_version';
+            DELETE FROM meta WHERE key IN ('result', 'spoken_of', 'complete');
+            """
+        )
+        (manifest,) = db.execute("SELECT value FROM meta WHERE key = 'manifest'").fetchone() or (
+            None,
+        )
+        if manifest is not None:
+            record = json.loads(json.loads(manifest))
+            for model in record["models"]:
+                model.pop("entry", None)
+            db.execute(
+                "UPDATE meta SET value = ? WHERE key = 'manifest'",
+                (json.dumps(json.dumps(record)),),
+            )
+    db.close()

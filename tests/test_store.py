@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from small_suite import as_of_schema_3
 
 from harness import serial
 from harness.identity import request_key, sha256
@@ -236,28 +237,6 @@ def test_who_answered_is_kept_beside_answers_and_what_was_taken_has_its_run(tmp_
     }
 
 
-OLD_ANSWERS = """
-DROP TABLE generations; DROP TABLE failures; DROP TABLE served;
-CREATE TABLE generations (request TEXT PRIMARY KEY, record TEXT NOT NULL, seconds REAL);
-CREATE TABLE failures (request TEXT PRIMARY KEY, record TEXT NOT NULL, attempts INTEGER NOT NULL);
-UPDATE meta SET value = '3' WHERE key = 'schema_version';
-"""
-
-
-def as_of_schema_3(folder: Path, answers: dict[str, str], failures: dict[str, str]) -> None:
-    """The run as an older version kept it: answers by key alone."""
-    with sqlite3.connect(folder / "run.sqlite") as db:
-        db.executescript(OLD_ANSWERS)
-        rows = [(key, serial.dumps(Generation(text))) for key, text in answers.items()]
-        db.executemany("INSERT INTO generations VALUES (?, ?, 0.5)", rows)
-        failed = [
-            (key, serial.dumps(Generation(outcome="server", error=text)))
-            for key, text in failures.items()
-        ]
-        db.executemany("INSERT INTO failures VALUES (?, ?, 2)", failed)
-    db.close()
-
-
 def test_a_run_of_schema_3_is_read_as_it_is_and_completed_when_it_is_written_on(
     tmp_path: Path,
 ) -> None:
@@ -266,7 +245,10 @@ def test_a_run_of_schema_3_is_read_as_it_is_and_completed_when_it_is_written_on(
         keys = ("k1", "shared", "shared")
         store.put_cells((c, None, k) for c, k in zip(cells, keys, strict=True))
         store.put_turns((c.id, 1, k) for c, k in zip(cells, keys, strict=True))
-    as_of_schema_3(tmp_path, {"k1": "one", "shared": "two", "judged": "yes"}, {"k9": "gone"})
+        answers = {"k1": "one", "shared": "two", "judged": "yes"}
+        store.put_generations(("m", key, Generation(text)) for key, text in answers.items())
+        store.put_generations([("m", "k9", Generation(outcome="server", error="gone"))])
+    as_of_schema_3(tmp_path)
     for _ in range(2):  # reading changes nothing
         with Store.read(tmp_path) as store:
             assert store.old_schema

@@ -60,7 +60,7 @@ def analyse(run: Run, scorers: Mapping[str, Any], *, generalise_variants: bool =
         seed=manifest.seed,
         cluster=manifest.cluster_name,
         samples=len(run.samples),
-        finished=bool(run.store.meta().get("finished")),
+        finished=run.complete,
         verdict=verdict(headlines, metrics, summaries, ranks, comparisons, floors, gold, agreed),
         warnings=(
             *manifest.warnings,
@@ -83,9 +83,9 @@ def analyse(run: Run, scorers: Mapping[str, Any], *, generalise_variants: bool =
         classifier=classifier_page(run),
         gold=gold,
         views=views(table),
-        explainers=explainers(run.store),
-        concepts=concepts(run.store),
-        evaluation=evaluation(run.store, manifest.seed),
+        explainers=explainers(run.attribution_records().values()),
+        concepts=concepts(run),
+        evaluation=evaluation(run),
         manifest={
             "about": manifest.about,
             "oracle_variants": [

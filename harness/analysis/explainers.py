@@ -3,47 +3,90 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 from harness import serial
 from harness.explainers.concepts.suites import SCORER
 from harness.explainers.metrics.evaluation import Evaluation
+from harness.explainers.metrics.stored import SCORER as MEASURED
 from harness.explainers.metrics.stored import evaluation_of
-from harness.records import Attribution, ConceptSpace
+from harness.records import Attribution, ConceptSpace, StoredScore
 from harness.results import ConceptSummary, ExplainerSummary
+from harness.scoring import Run
 from harness.store import Store
 
 # A report is read by a person: beyond this many attributions a sample it says how many there are.
 PER_SAMPLE = 6
 
 
-def explainers(store: Store) -> tuple[ExplainerSummary, ...]:
+def explainers(records: Iterable[Attribution]) -> tuple[ExplainerSummary, ...]:
     """A row for each method with its unit, output and removal, in the order they were run."""
     groups: dict[tuple[str, ...], list[Attribution]] = {}
-    for _, a in store.attribution_records():
+    for a in records:
         groups.setdefault((a.method, a.unit, a.output, a.removal), []).append(a)
     return tuple(_summary(found) for found in groups.values())
 
 
-def evaluation(store: Store, seed: int) -> Evaluation | None:
-    """What the methods are worth, where it was measured."""
-    marked = store.meta().get("evaluated")
+def evaluation(run: Run) -> Evaluation | None:
+    """What the methods are worth, where it was measured of the classifier as it is now."""
+    marked = _evaluated(run)
     if marked is None:
         return None
-    attributions = store.attribution_records()
-    return evaluation_of(store.scores(), marked, attributions, store.samples(), seed)
+    attributions = run.attribution_records().items()
+    return evaluation_of(
+        run.store.scores(), marked, attributions, list(run.samples.values()), run.manifest.seed
+    )
 
 
-def concepts(store: Store) -> tuple[ConceptSummary, ...]:
+def _evaluated(run: Run) -> dict[str, Any] | None:
+    """What tells the last evaluation's scores from others, if it was of the classifier of now."""
+    marked: dict[str, Any] | None = run.store.meta().get("evaluated")
+    revision = run.manifest.classifier_revision
+    if marked is None or (revision and marked.get("classifier", revision) != revision):
+        return None
+    return marked
+
+
+def scores_of_attributions(run: Run) -> list[StoredScore]:
+    """The scores of the last evaluation whose attributions count."""
+    marked = _evaluated(run)
+    if marked is None:
+        return []
+    versions, subjects = marked.get("versions", {}), set(marked.get("subjects", ()))
+    held = run.attribution_records()
+    return [
+        score
+        for score in run.store.scores()
+        if score.scorer == MEASURED
+        and versions.get(score.metric) == score.version
+        and score.subject in subjects
+        and (score.subject.startswith("reference/") or score.subject in held)
+    ]
+
+
+def scores_of_concepts(run: Run) -> list[StoredScore]:
+    """The scores of the spaces of concepts that were last found in the classifier as it is now."""
+    ids = {space.id for space in _spaces(run)}
+    if not ids:
+        return []
+    version = run.store.meta()["concept_spaces"]["version"]
+    return [score for score in run.store.scores({SCORER: version}) if score.subject in ids]
+
+
+def _spaces(run: Run) -> list[ConceptSpace]:
+    held = run.store.meta().get("concept_spaces")
+    revision = run.manifest.classifier_revision
+    spaces = [serial.loads(ConceptSpace, text) for text in held["spaces"]] if held else []
+    return [s for s in spaces if not revision or s.classifier in ("", revision)]
+
+
+def concepts(run: Run) -> tuple[ConceptSummary, ...]:
     """The spaces of concepts that were last found, with their scores."""
-    held = store.meta().get("concept_spaces")
-    if not held:
-        return ()
-    spaces = [serial.loads(ConceptSpace, text) for text in held["spaces"]]
+    spaces = _spaces(run)
     worth: dict[str, dict[str, float | None]] = {space.id: {} for space in spaces}
-    for score in store.scores({SCORER: held["version"]}):
-        if score.subject in worth:
-            worth[score.subject][score.metric] = score.value
-    by_id = {sample.id: sample for sample in store.samples()}
+    for score in scores_of_concepts(run):
+        worth[score.subject][score.metric] = score.value
+    by_id = run.samples
     return tuple(
         ConceptSummary(
             space,
@@ -76,21 +119,24 @@ def _summary(found: Sequence[Attribution]) -> ExplainerSummary:
     )
 
 
-def shown(store: Store, samples: Iterable[str]) -> dict[str, tuple[tuple[Attribution, ...], int]]:
-    """The attributions of each of these samples that are shown, and how many are left off.
+def shown(
+    store: Store, records: Mapping[str, Attribution], samples: Iterable[str]
+) -> dict[str, tuple[tuple[Attribution, ...], int]]:
+    """Of the attributions by key those of each of these samples that are shown, and how many are
+    left off.
 
     Methods take turns, so that each is seen before one shows a second target.
     """
     wanted = set(samples)
     keys: dict[str, dict[str, list[str]]] = {}
-    for key, a in store.attribution_records():
+    for key, a in records.items():
         if a.sample in wanted:
             keys.setdefault(a.sample, {}).setdefault(a.method, []).append(key)
     chosen = {sample: _in_turn(by_method) for sample, by_method in keys.items()}
-    records = store.attributions(key for mine in chosen.values() for key in mine)
+    whole = store.attributions(key for mine in chosen.values() for key in mine)
     return {
         sample: (
-            tuple(records[key] for key in mine),
+            tuple(whole[key] for key in mine),
             sum(map(len, keys[sample].values())) - len(mine),
         )
         for sample, mine in chosen.items()

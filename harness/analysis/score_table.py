@@ -55,8 +55,10 @@ class ScoreTable:
         self._scores: dict[str, dict[str, list[tuple[Cell, StoredScore]]]] = {
             name: {} for name in self.metrics
         }
-        planned = {a.key: a.cell for a in reversed(list(run.answered.values()))}
-        for score in run.store.scores(self.versions):
+        planned = {run.place(a): a.cell for a in reversed(list(run.answered.values()))}
+        if run.store.old_schema:
+            planned |= {a.key: a.cell for a in reversed(list(run.answered.values()))}
+        for score in run.scores():
             metric_id = f"{score.scorer}.{score.metric}"
             cell = self._cell(score, planned)
             if metric_id in self._scores and cell is not None:

@@ -24,7 +24,7 @@ def views(table: ScoreTable) -> tuple[SampleView, ...]:
     scores = _scores(table)
     found = []
     chosen = _chosen(table, by_sample)
-    attributed = explainers.shown(run.store, chosen)
+    attributed = explainers.shown(run.store, run.attribution_records(), chosen)
     for sample_id in chosen:
         shown = sorted(by_sample[sample_id], key=lambda a: _order(table, a))[:PER_SAMPLE]
         found.append(

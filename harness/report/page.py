@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import os
 from collections import Counter
 from collections.abc import Iterator
 from functools import cache
@@ -76,11 +77,17 @@ def render(results: Results, blobs: Path | None = None) -> str:
 
 
 def write(results: Results, path: Path, blobs: Path | None = None) -> Path:
-    """Renders the report into `path`; raises `HarnessError` where it cannot be written."""
+    """Renders the report into `path`, which is whole or as it was whatever happens meanwhile.
+
+    Raises `HarnessError` where it cannot be written.
+    """
     page = render(results, blobs)
+    part = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        path.write_text(page, encoding="utf-8", newline="\n")
+        part.write_text(page, encoding="utf-8", newline="\n")
+        part.replace(path)
     except OSError as error:
+        part.unlink(missing_ok=True)
         raise HarnessError(f"the report cannot be written to {path}: {error.strerror}") from error
     return path
 

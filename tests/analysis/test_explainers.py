@@ -28,7 +28,7 @@ def test_a_method_s_row_counts_its_samples_targets_and_worst_error(tmp_path: Pat
                 made("b", "sobol", "x"),
             ]
         )
-        lime, sobol = explainers(store)
+        lime, sobol = explainers(a for _, a in store.attribution_records())
     assert (lime.method, lime.samples, lime.attributions) == ("lime", 2, 3)
     assert lime.targets == ("x", "y")
     assert lime.evaluations == 25
@@ -42,7 +42,7 @@ def test_of_many_attributions_each_method_is_shown_before_one_has_a_second(tmp_p
         store.put_attributions(made("a", "lime", f"t{i}") for i in range(50))
         store.put_attributions(made("a", method, "t0") for method in ("sobol", "rise"))
         store.put_attributions([made("b", "lime", "t0"), made("c", "lime", "t0")])
-        found = shown(store, ["a", "b"])
+        found = shown(store, dict(store.attribution_records()), ["a", "b"])
     assert set(found) == {"a", "b"}
     kept, left = found["a"]
     assert [a.method for a in kept[:3]] == ["lime", "sobol", "rise"]
@@ -54,5 +54,5 @@ def test_of_many_attributions_each_method_is_shown_before_one_has_a_second(tmp_p
 
 def test_a_run_without_attributions_has_no_rows(tmp_path: Path) -> None:
     with Store.write(tmp_path) as store:
-        assert explainers(store) == ()
-        assert shown(store, ["a"]) == {}
+        assert explainers(a for _, a in store.attribution_records()) == ()
+        assert shown(store, dict(store.attribution_records()), ["a"]) == {}

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
-from small_suite import changed, write
+from small_suite import as_of_schema_3, changed, write
 
 from harness.analysis.explainers import evaluation
 from harness.cli import main
@@ -279,8 +279,8 @@ def test_a_run_of_the_schema_before_is_read_and_completed(tmp_path: Path) -> Non
     run(load(str(path)), out=tmp_path / "run")
     with sqlite3.connect(tmp_path / "run" / "run.sqlite") as db:
         db.execute("DROP TABLE attributions")
-        db.execute("UPDATE meta SET value = '2' WHERE key = 'schema_version'")
     db.close()
+    as_of_schema_3(tmp_path / "run", version=2)
     with Store.read(tmp_path / "run") as store:
         assert store.attributions() == {}
         assert len(store.generations()) > 0
