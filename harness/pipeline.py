@@ -161,7 +161,7 @@ def run_folder(suite: Suite, out: str | Path | None = None) -> Path:
     """
     if out is not None:
         return Path(out)
-    folder = Path("reports") / f"{suite.name}-{suite.hash}"
+    folder = suite.run_folder
     if folder.exists():
         return folder
     for path in sorted(folder.parent.glob(f"{glob.escape(suite.name)}-*/run.sqlite")):

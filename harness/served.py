@@ -70,7 +70,9 @@ def known(served: Served | None) -> bool:
     """Whether anything was seen that could tell one model from another."""
     if served is None:
         return False
-    return served.proof is not None or any(name in served.signs for name in TELLING)
+    return served.proof is not None or any(
+        name in served.signs for name in TELLING if name != "served_model"
+    )
 
 
 def several(served: Sequence[Served]) -> str | None:

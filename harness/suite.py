@@ -153,6 +153,11 @@ class Suite:
             ]
         return self._digest(asked)
 
+    @property
+    def run_folder(self) -> Path:
+        """Where its run goes unless the command says otherwise, or an older one lies elsewhere."""
+        return Path("reports") / f"{self.name}-{self.hash}"
+
     @cached_property
     def hash_before(self) -> str:
         """The hash that runs until schema 3 had: over the whole suite."""

@@ -11,6 +11,7 @@ from harness.analysis.agreement import agreements, human_labels
 from harness.analysis.classifier_page import classifier_page
 from harness.analysis.controls import metric_summaries, separations
 from harness.analysis.explainers import concepts, evaluation, explainers
+from harness.analysis.provenance import origin_warnings, origins, who_answered, with_taken
 from harness.analysis.score_table import ScoreTable
 from harness.analysis.verdict import verdict, without_answers
 from harness.analysis.views import views
@@ -51,6 +52,7 @@ def analyse(run: Run, scorers: Mapping[str, Any], *, generalise_variants: bool =
     gold = _gold_status(run)
     labels = human_labels(table)
     agreed = agreements(labels.judged, seed=manifest.seed, cluster_name=manifest.cluster_name)
+    origin = origins(run)
     floors = models.gains_over_floor(table, accuracy) if accuracy else {}
     return Results(
         suite=manifest.suite,
@@ -61,11 +63,14 @@ def analyse(run: Run, scorers: Mapping[str, Any], *, generalise_variants: bool =
         cluster=manifest.cluster_name,
         samples=len(run.samples),
         finished=run.complete,
-        verdict=verdict(headlines, metrics, summaries, ranks, comparisons, floors, gold, agreed),
+        verdict=with_taken(
+            verdict(headlines, metrics, summaries, ranks, comparisons, floors, gold, agreed), origin
+        ),
         warnings=(
             *manifest.warnings,
             *labels.warnings,
             *served_versions(summaries),
+            *origin_warnings(origin),
             *answer_notes(run),
         ),
         metrics=metrics,
@@ -96,6 +101,8 @@ def analyse(run: Run, scorers: Mapping[str, Any], *, generalise_variants: bool =
             ],
             "versions": dict(manifest.versions),
             "scorers": dict(table.versions),
+            "who answered": who_answered(origin),
+            "taken over": {model: dict(runs) for model, runs in origin.taken.items()},
             "suite hash": manifest.hash,
             "samples hash": manifest.samples_hash,
             "gold hash": manifest.gold_hash,

@@ -87,7 +87,8 @@ def _signs(entry: Mapping[str, Any]) -> dict[str, str]:
 def _at(entry: Any, place: str) -> str | None:
     for step in place.split("."):
         entry = entry.get(step) if isinstance(entry, dict) else None
-    return str(entry) if isinstance(entry, str | int | float) and str(entry).strip() else None
+    plain = isinstance(entry, str | int | float) and not isinstance(entry, bool)
+    return str(entry) if plain and str(entry).strip() else None
 
 
 def _digest(entry: Any) -> str | None:

@@ -13,6 +13,7 @@ from harness.analysis.explainers import evaluation
 from harness.cli import main
 from harness.pipeline import evaluate, explain, finish, plan_only, run
 from harness.records import HarnessError, Prediction, Sample
+from harness.scoring import Run
 from harness.store import Store
 from harness.suite import explain_spec, load
 
@@ -185,7 +186,7 @@ def test_the_report_shows_what_methods_were_found_to_be_worth(tmp_path: Path) ->
     assert "Which method to trust" in page
     assert "not shown to be better than a" in page
     with Store.read(out) as store:
-        again = evaluation(store, loaded.seed)
+        again = evaluation(Run(store))
     assert again is not None
     assert {(r.method, r.metric): r.mean for r in again.rows} == {
         (r.method, r.metric): r.mean for r in found.rows
@@ -193,7 +194,7 @@ def test_the_report_shows_what_methods_were_found_to_be_worth(tmp_path: Path) ->
     # another evaluation of the same run takes the place of the first
     evaluate(loaded, spec, ["entropy"], out=out)
     with Store.read(out) as store:
-        last = evaluation(store, loaded.seed)
+        last = evaluation(Run(store))
     assert last is not None
     assert set(last.metrics) == {"entropy"}
 
