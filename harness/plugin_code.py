@@ -34,10 +34,12 @@ def code_of(part: Any) -> str | None:
     if where is None:  # written at a prompt: nothing can be read of it
         return digest(["module", module, kind.__qualname__])
     path = Path(where).resolve()
-    installed = _distribution(module.partition(".")[0], path)
-    if installed is not None:
-        return digest(["distribution", *installed])
-    return digest(["files", [file_hash(file) for file in files_of(path, _root(module, path))]])
+    root = _root(module, path)
+    if next(root.glob("*.dist-info"), None) is not None:  # what is looked up below takes long
+        installed = _distribution(module.partition(".")[0])
+        if installed is not None:
+            return digest(["distribution", *installed])
+    return digest(["files", [file_hash(file) for file in files_of(path, root)]])
 
 
 def _root(module: str, path: Path) -> Path:
@@ -94,14 +96,12 @@ def _modules(folder: Path, steps: list[str]) -> Iterator[Path]:
         folder = folder / step
 
 
-def _distribution(package: str, path: Path) -> tuple[str, str] | None:
-    """Name and version of what installed a file; `None` for what is being edited or is none."""
+def _distribution(package: str) -> tuple[str, str] | None:
+    """Name and version of what installed a package; `None` for what is being edited or is none."""
     names = _packages().get(package, [])
     if not names:
         return None
     found = importlib.metadata.distribution(names[0])
-    if not path.is_relative_to(Path(str(found.locate_file(""))).resolve()):
-        return None
     direct = found.read_text("direct_url.json")
     if direct is not None and json.loads(direct).get("dir_info", {}).get("editable"):
         return None

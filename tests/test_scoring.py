@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import asyncio
 import json
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 from small_suite import changed, write
 
 import harness
+from harness import scoring
 from harness.export import cells_table
 from harness.generate import ask
 from harness.identity import request_key
@@ -392,3 +394,20 @@ def test_a_group_has_no_one_model_to_ask(tmp_path: Path) -> None:
     )
     with pytest.raises(HarnessError, match="a group has no one model"):
         harness.run(path, out=tmp_path / "run", samples=1)
+
+
+def test_the_modules_that_a_source_imports_are_those_that_a_parser_finds() -> None:
+    def parsed(text: str) -> set[str]:
+        names: set[str] = set()
+        for node in ast.walk(ast.parse(text)):
+            if isinstance(node, ast.Import):
+                names |= {alias.name for alias in node.names}
+            elif isinstance(node, ast.ImportFrom) and node.module:
+                names |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+        return {name for name in names if name.startswith("harness.") and scoring._is_module(name)}
+
+    package = Path(scoring.__file__).parent
+    sources = [path.read_text() for path in package.rglob("*.py")]
+    assert len(sources) > 100
+    for text in (*sources, "import harness.records as r, harness.gold\n"):
+        assert set(scoring._imports(text)) == parsed(text)
