@@ -469,6 +469,7 @@ def _lay_down(
     created = store.meta().get("created", manifest.created)
     with store.transaction():
         shared = store.adopt({spec.name: spec.entry for spec in suite.models})
+        _hand_on(store, suite)
         store.put_samples(inputs.samples)
         store.put_predictions("classifier", inputs.predictions.values())
         for name, predictions in inputs.baselines.items():
@@ -494,6 +495,17 @@ def _lay_down(
         "addresses or have other settings: nobody knows who gave them, so all are asked"
         for models, count in shared.items()
     ]
+
+
+def _hand_on(store: Store, suite: Suite) -> None:
+    """Answers of entries that shared them stay theirs when the suite's order or names change."""
+    if "manifest" not in store.meta():
+        return
+    before = {model.name: model.entry for model in Manifest.load(store).models}
+    for spec in suite.models:
+        old = before.get(spec.name, "")
+        if old and old != spec.entry:
+            store.hand_on(old, spec.entry, [spec.name])
 
 
 def _set_aside(folder: Path) -> None:

@@ -106,6 +106,15 @@ def test_entries_that_differ_in_anything_else_are_asked_each(
         assert asked(a) == 2 * CELLS
 
 
+def test_answers_in_common_stay_when_the_entries_change_places_or_one_goes(tmp_path: Path) -> None:
+    with servers("one") as (a,):
+        first, second = entry("a", a), entry("b", a, timeout=9)
+        for models in ([first, second], [second, first], [second], [first]):
+            harness.run(suite(tmp_path, *models), out=tmp_path / "run")
+            assert answers(tmp_path / "run") == {m["name"]: {"one": CELLS} for m in models}
+        assert asked(a) == CELLS
+
+
 def test_entries_on_two_servers_share_answers_where_the_suite_says_they_are_the_same(
     tmp_path: Path,
 ) -> None:

@@ -289,6 +289,19 @@ class Store(Database):
                 shared[names] = shared.get(names, 0) + 1
         return shared
 
+    def hand_on(self, before: str, entry: str, models: Iterable[str]) -> None:
+        """Gives an entry what these models, whose answers it keeps now, were answered as another.
+
+        Which of several that share is named first may change from one edit of a suite to the next.
+        """
+        names = set(models)
+        turns = self._db.execute("SELECT DISTINCT cell, request FROM turns")
+        keys = {key for cell, key in turns if Cell.parse(cell).model in names}
+        for (name, key), (generation, served) in self.held(keys).items():
+            if name == before:
+                number = None if served is None else self._served_number(entry, served)
+                self._put_answer(entry, key, generation, number, None)
+
     def adopt_as(self, entry: str, keys: Mapping[str, str]) -> None:
         """Gives an entry answers under other keys than they were kept by: new by old."""
         for table in ("generations", "failures"):
