@@ -63,6 +63,8 @@ def _wrong(metric: Metric) -> str | None:
         return f"of a group names no axis; there are {', '.join(_PLACES)}"
     if metric.subject != "group" and metric.axis is not None:
         return f"of a {metric.subject} names an axis, which groups alone have"
+    if not isinstance(metric.title, str) or len(metric.title.splitlines()) != 1:
+        return f"has the title {metric.title!r:.40}, not one line of text"
     ends: Any = metric.range
     if not isinstance(ends, tuple) or len(ends) != 2:
         return f"has the range {ends!r:.40}, not (lowest, highest)"

@@ -7,6 +7,7 @@ stored as JSON, sent to another process, and compared.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -459,6 +460,13 @@ class Separation:
     margin: float = 0.0
 
 
+def _in_words(name: str) -> str:
+    """A name as people would say it: `recall_vs_true` and `recallVsTrue` are "recall vs true"."""
+    spaced = re.sub(r"(?<=[a-z0-9])(?=[A-Z][a-z])", " ", str(name))
+    words = re.sub(r"[\s_.\-]+", " ", spaced).split()
+    return " ".join(w if w.isupper() else w[:1].lower() + w[1:] for w in words) or str(name)
+
+
 @dataclass(frozen=True)
 class Metric:
     """What a scorer measures, as data.
@@ -469,6 +477,8 @@ class Metric:
     `headline` metrics open the report: `accuracy` or `stability`. `balanced` names two fields of a
     score's detail, (within, over): the metric's mean then gives every level of `over` the same
     weight inside each group of `within`, where it has several.
+    `title` says in a few plain words what is measured, and stands beside the id wherever people
+    read it ("right places named"); a metric without one gets its name in words.
     """
 
     name: str
@@ -481,6 +491,11 @@ class Metric:
     headline: Literal["accuracy", "stability"] | None = None
     balanced: tuple[str, str] | None = None
     about: str = ""
+    title: str = ""
+
+    def __post_init__(self) -> None:
+        if not self.title:
+            object.__setattr__(self, "title", _in_words(self.name))
 
 
 @dataclass(frozen=True)

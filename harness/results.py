@@ -93,6 +93,11 @@ class MetricSummary:
     version: str
     validity: Validity
 
+    @property
+    def label(self) -> str:
+        """What people read: `right places named (findings.sector_f1)`."""
+        return f"{self.metric.title} ({self.id})"
+
 
 @dataclass(frozen=True)
 class SeparationResult:

@@ -31,6 +31,7 @@ from harness.records import (
     Attribution,
     Cell,
     Generation,
+    HarnessError,
     Prediction,
     Request,
     Sample,
@@ -320,6 +321,20 @@ def make_scorers(specs: Sequence[PartSpec], folder: Path) -> dict[str, Any]:
         if getattr(scorer, "backend", None) is not None:
             check_backend(f"scorer '{name}': its backend", scorer.backend)
     return made
+
+
+def metric_titles(run: Run) -> dict[str, str]:
+    """What each metric of a run measures in a few words, by id; empty where a scorer of the run's
+    own can no longer be made, as its file may lie elsewhere."""
+    try:
+        made = make_scorers(run.manifest.scorers, Path(run.manifest.folder))
+    except HarnessError:
+        return {}
+    return {
+        f"{name}.{metric.name}": metric.title
+        for name, scorer in made.items()
+        for metric in scorer.metrics
+    }
 
 
 def version(scorer: Any, manifest: Manifest) -> str:

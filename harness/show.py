@@ -13,7 +13,7 @@ from harness.inputs import Inputs
 from harness.measure import group_id
 from harness.plan import Plan
 from harness.records import Attribution, Cell, HarnessError
-from harness.scoring import Run
+from harness.scoring import Run, metric_titles
 from harness.store import Store
 from harness.suite import Suite
 
@@ -137,17 +137,20 @@ def cell_text(store: Store, cell_id: str) -> str:
 
 def _score_lines(run: Run, cell: Cell) -> list[str]:
     answered = run.answered[cell.id]
+    titles = metric_titles(run)
     keys = (answered.key, run.place(answered))
     subjects = {cell.id, *keys, *(group_id(cell, axis) for axis in ("variant", "arm", "repeat"))}
     lines = []
     for score in run.scores():
         if score.subject not in subjects:
             continue
+        metric = f"{score.scorer}.{score.metric}"
+        label = f"{titles[metric]} ({metric})" if metric in titles else metric
         value = "not applicable" if score.value is None else f"{score.value:.3f}"
         group = f"  over {score.subject}" if score.subject_kind == "group" else ""
         why = (score.detail or {}).get("why") if score.value is None else None
         value += f" ({why})" if why else ""
-        lines.append(f"{f'{score.scorer}.{score.metric}':<40} {value}{group}")
+        lines.append(f"{label:<60} {value}{group}")
         for claim in (score.detail or {}).get("claims", ()):
             mark = {"supported": "+", "contradicted": "!", "unsupported": " "}[claim["verdict"]]
             lines.append(f"    {mark} [{claim['importance']}] {claim['text']}")

@@ -95,11 +95,13 @@ def _best(
     """The sentence of one headline over `models`, the judged ones `of` all."""
     topic, about = str(metric.metric.headline), metric.metric.about
     if metric.validity == "invalid":
-        return Sentence(topic, f"{metric.id} failed its controls here, so it ranks nothing.", "bad")
+        return Sentence(
+            topic, f"{metric.label} failed its controls here, so it ranks nothing.", "bad"
+        )
     if not of:
         return Sentence(topic, "This run asks controls only; no model is judged.")
     if not models:
-        return Sentence(topic, f"{metric.id} has no model to judge.", "bad", about)
+        return Sentence(topic, f"{metric.label} has no model to judge.", "bad", about)
     scored = [
         (m.name, m.estimates[metric.id], value)
         for m in models
@@ -108,7 +110,7 @@ def _best(
     if not scored:
         answered = sum(_answered(m) for m in models)
         reason = "was not applicable to any answer" if answered else "has nothing to score: no cell"
-        text = f"{metric.id} {reason} of a model{'' if answered else ' has an answer'}."
+        text = f"{metric.label} {reason} of a model{'' if answered else ' has an answer'}."
         return Sentence(topic, text, "unsure" if answered else "bad", about)
     sign = -1 if metric.metric.direction == "lower" else 1
     scored.sort(key=lambda row: -sign * row[2])
@@ -118,12 +120,12 @@ def _best(
         numbers += f"; and {len(scored) - SHOWN_MODELS} more"
     caution = CAUTION.get(metric.validity, "")
     if len(scored) == 1:
-        return Sentence(topic, f"{metric.id}: {numbers}.{caution}", "plain", about)
+        return Sentence(topic, f"{metric.label}: {numbers}.{caution}", "plain", about)
     mine = [r for r in ranks if r.metric == metric.id]
     unranked = next((r.reason for r in mine if r.reason), "")
     if unranked or not mine:
         reason = unranked or "there is nothing to pair"
-        text = f"{metric.id}: {numbers}. Not ranked: {reason}.{caution}"
+        text = f"{metric.label}: {numbers}. Not ranked: {reason}.{caution}"
         return Sentence(topic, text, "unsure", about)
     pairs = [c for c in comparisons if c.metric == metric.id]
     rest = [name for name in names[1:] if not _beats(names[0], name, pairs, sign)]
@@ -139,7 +141,7 @@ def _best(
         tone = "unsure"
     else:
         claim = f"{names[0]} cannot be told apart from {', '.join(rest)}, and is above the others"
-    return Sentence(topic, f"{metric.id}: {claim}. {numbers}.{caution}", tone, about)
+    return Sentence(topic, f"{metric.label}: {claim}. {numbers}.{caution}", tone, about)
 
 
 def _name_apart(sentence: Sentence, quiet: Mapping[str, float]) -> Sentence:
@@ -207,10 +209,10 @@ def _scorers(metrics: Sequence[MetricSummary], headlines: Sequence[str]) -> Sent
     if len(tested) == 1:
         text = f"The one metric that controls could test is {'' if valid else 'not '}valid"
     for name in ("invalid", "not shown"):
-        mine = [m.id for m in tested if m.validity == name]
+        mine = [m for m in tested if m.validity == name]
         if mine:
             text += f"; {name}: {_listed(mine, headlines)}"
-    untested = [m.id for m in promised if m.validity == "no controls"]
+    untested = [m for m in promised if m.validity == "no controls"]
     if untested:
         text += f". Not testable with this gold: {_listed(untested, headlines)}"
     tone: Tone = "good" if valid == len(tested) else "unsure"
@@ -219,9 +221,9 @@ def _scorers(metrics: Sequence[MetricSummary], headlines: Sequence[str]) -> Sent
     return Sentence("scorers", text + ".", tone)
 
 
-def _listed(ids: Sequence[str], first: Sequence[str]) -> str:
-    """A few ids by name, those in `first` before the others, and how many more there are."""
-    ordered = sorted(ids, key=lambda name: name not in first)
+def _listed(metrics: Sequence[MetricSummary], first: Sequence[str]) -> str:
+    """A few metrics by name, those in `first` before the others, and how many more there are."""
+    ordered = [m.label for m in sorted(metrics, key=lambda m: m.id not in first)]
     if len(ordered) <= NAMED + 1:
         return ", ".join(ordered)
     return f"{', '.join(ordered[:NAMED])} and {len(ordered) - NAMED} more"

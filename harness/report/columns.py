@@ -23,6 +23,11 @@ class Column:
         """The metric's id."""
         return self.summary.id
 
+    @property
+    def label(self) -> str:
+        """Title and id."""
+        return self.summary.label
+
 
 def columns(results: Results) -> dict[str, Column]:
     """Every metric of the results by its id."""

@@ -20,6 +20,7 @@ from markupsafe import Markup
 
 from harness.drawing.figure import style_sheet
 from harness.drawing.words import short
+from harness.explainers.concepts.suites import title_of
 from harness.records import HarnessError
 from harness.report import charts, contents, samples, text
 from harness.report.attributions import galleries, worth
@@ -121,7 +122,9 @@ def _environment() -> Environment:
         outcome_bar=outcome_bar,
         moment=text.moment,
     )
-    environment.globals.update(bar=charts.bar, reliability=charts.reliability, share_bar=_share_bar)
+    environment.globals.update(
+        bar=charts.bar, reliability=charts.reliability, share_bar=_share_bar, concept_title=title_of
+    )
     return environment
 
 

@@ -114,6 +114,7 @@ def _share(values: Any) -> float | None:
 
 def _metrics(side: str) -> list[Metric]:
     whose = "the true label or the sample" if side == "true" else "the told label"
+    of = "" if side == "true" else " of the told label"
     # A margin lies well below what a text of the right content reaches by construction (gold states
     # each of its claims) and is large enough that shared words alone do not bridge it.
     recall: tuple[Separation, ...]
@@ -130,24 +131,27 @@ def _metrics(side: str) -> list[Metric]:
     found = [
         Metric(f"recall_vs_{side}", separates=recall,
                headline="accuracy" if side == "true" else None,
+               title=f"required claims{of} stated",
                about=f"Share of the must claims of {whose} that the explanation states."),
         Metric(f"contradiction_vs_{side}", direction="lower",
                separates=(Separation("gold", "negated", 0.2),) if side == "true" else (),
+               title=f"claims{of} contradicted",
                about=f"Share of the must and nice claims of {whose} whose opposite "
                "the explanation states."),
     ]  # fmt: skip
     if side == "true":
         found += [
-            Metric("precision_vs_true",
+            Metric("precision_vs_true", title="sentences that gold backs",
                    separates=(Separation("gold", "other-label", 0.2),
                               Separation("paraphrase", "other-label", 0.1),
                               Separation("gold", "negated", 0.2)),
                    about="Share of the explanation's informative sentences (three content words "
                    "or more, no question) that gold states, whole or in part; 0 without any."),
             Metric("unsupported_vs_true", direction=None,
+                   title="sentences on which gold is silent",
                    about="Share of the informative sentences on which gold is silent. They need "
                    "not be wrong: gold does not hold all that is true."),
-            Metric("must_not_vs_true", direction="lower",
+            Metric("must_not_vs_true", direction="lower", title="forbidden statements made",
                    about="Share of the statements an explanation must not make that it makes."),
         ]  # fmt: skip
     return found

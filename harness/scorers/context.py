@@ -53,6 +53,7 @@ def _metrics() -> tuple[Metric, ...]:
             "the sum of all parts' absolute values: the part's share of what the prompt adds, "
             "negative where it makes the answer less likely. Not applicable where the prompt "
             "has no such part, or adds less than 0.01 nats a token in all.",
+            title=f"share of the prompt's effect: {part.replace('_', ' ')}",
         )
         for part, what in PARTS.items()
     ]
@@ -62,6 +63,7 @@ def _metrics() -> tuple[Metric, ...]:
             range=(None, None),
             direction=None,
             about=f"Nats a token by which the stored answer is less likely without {what}.",
+            title=f"lost without the {part}",
         )
         for part, what in PARTS.items()
         if part in _LEFT_OUT
@@ -69,6 +71,7 @@ def _metrics() -> tuple[Metric, ...]:
     return (
         Metric(
             "gain",
+            title="what the prompt adds",
             range=(None, None),
             direction=None,
             about="Nats a token by which the whole prompt makes the stored answer likelier than an "
@@ -77,6 +80,7 @@ def _metrics() -> tuple[Metric, ...]:
         *shares,
         Metric(
             "rest_share",
+            title="share of the prompt's effect: all but label and evidence",
             range=(-1.0, 1.0),
             direction=None,
             about="The shares of all parts but label and evidence, summed.",

@@ -34,52 +34,59 @@ SCORED_FOR_PRESENCE: tuple[Lesion, ...] = ("dropout", "microaneurysm")
 _LOCATED = "; not applicable where the image has none"
 
 
-def _sector_metrics(name: str, what: str) -> tuple[Metric, ...]:
+def _sector_metrics(name: str, what: str, of: str = "") -> tuple[Metric, ...]:
     return (
         Metric(
             f"{name}_f1",
             separates=(Separation("gold", "negated", 0.3), Separation("gold", "other-label", 0.1)),
             headline="accuracy" if name == "sector" else None,
             about=f"F1 of the sectors named for {what} against the true ones, exact{_LOCATED}.",
+            title=f"right places named{of}",
         ),
         Metric(
             f"{name}_f1_moved",
             baseline=True,
             about=f"Mean F1 of the same text for {what} against other images of the same class: "
             "what the text earns without looking.",
+            title=f"right places named{of}, by luck within the class",
         ),
         Metric(
             f"{name}_f1_other_image",
             baseline=True,
             about=f"Floor: mean F1 for {what} of the true sectors of other images of this class.",
+            title=f"right places named{of}: floor of other images",
         ),
         Metric(
             f"{name}_f1_all_eight",
             baseline=True,
             about=f"Floor: F1 for {what} of a text that names all eight sectors.",
+            title=f"right places named{of}: floor of naming all",
         ),
     )
 
 
 def _lesion_metrics(lesion: Lesion) -> tuple[Metric, ...]:
     return (
-        *_sector_metrics(f"{lesion}_sector", lesion),
+        *_sector_metrics(f"{lesion}_sector", lesion, f" for {lesion}"),
         Metric(
             f"{lesion}_sector_precision",
             separates=(Separation("gold", "negated", 0.3),),
             about=f"Share of the sectors named for {lesion} that are true; not applicable where "
             "the image has none or the text names none.",
+            title=f"places named for {lesion} that are right",
         ),
         Metric(
             f"{lesion}_sector_recall",
             separates=(Separation("gold", "empty", 0.3),),
             about=f"Share of the true sectors of {lesion} that are named{_LOCATED}.",
+            title=f"places of {lesion} that are named",
         ),
         Metric(
             f"{lesion}_count",
             separates=(Separation("gold", "empty", 0.3),),
             about=f"1 where the text gives the right bucket of the number of {lesion} (few 1 to 3, "
             f"several 4 to 8, numerous 9 and more), else 0{_LOCATED}.",
+            title=f"right number given for {lesion}",
         ),
     )
 
@@ -104,6 +111,7 @@ class FindingsScores:
                 balanced=("stage", "true"),
                 about=f"1 where the text says rightly whether there is any {lesion}, else 0. To be "
                 "averaged by balanced accuracy within the stages where both occur.",
+                title=f"{lesion} rightly seen or ruled out",
             )
             for lesion in SCORED_FOR_PRESENCE
         ),
@@ -111,6 +119,7 @@ class FindingsScores:
         *(metric for lesion in LESIONS for metric in _lesion_metrics(lesion)),
         Metric(
             "hallucinated_findings",
+            title="absent findings that are stated",
             direction="lower",
             separates=(Separation("gold", "negated", 0.3),),
             about="Share of the lesion types absent from the image that the text affirms; not "
@@ -118,6 +127,7 @@ class FindingsScores:
         ),
         Metric(
             "stage_contradiction",
+            title="stage at odds with the findings",
             direction="lower",
             separates=(Separation("gold", "negated", 0.3),),
             about="1 where the text's stage contradicts its own findings, or it affirms and denies "
@@ -125,6 +135,7 @@ class FindingsScores:
         ),
         Metric(
             "read_share",
+            title="sentences that could be read",
             direction=None,
             baseline=True,
             about="Share of the text's sentences that the parser could read.",

@@ -20,6 +20,7 @@ class LabelConsistency:
     metrics = (
         Metric(
             "names_told_label",
+            title="told label named",
             separates=(Separation("told", "empty", 0.2),),
             about="1 where the explanation names the told label at least as often as any other "
             "label of the run, 0.5 where it names no label, 0 where it names another more often "

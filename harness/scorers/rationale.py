@@ -35,13 +35,22 @@ _WHAT = {
     "rank": "Spearman's correlation over all items of how far each is cited with its value; not "
     "applicable where all are cited alike. What is cited at random has 0 on average",
 }
+_TITLES = {
+    "f1": "cites what the classifier used",
+    "precision": "cited parts that were used",
+    "recall": "used parts that are cited",
+    "rank": "cites in the order of use",
+}
+_FLOORS = {"random": "random citations", "other_sample": "other samples' explanations"}
 _SEPARATES = (Separation("evidence", "other-evidence", 0.2),)
 
 
 def _metrics() -> tuple[Metric, ...]:
     ranges = {name: (-1.0 if name == "rank" else 0.0, 1.0) for name in _WHAT}
     own = [
-        Metric(name, range=ranges[name], separates=_SEPARATES, about=f"{what}.")
+        Metric(
+            name, range=ranges[name], separates=_SEPARATES, about=f"{what}.", title=_TITLES[name]
+        )
         for name, what in _WHAT.items()
     ]
     random = [
@@ -49,6 +58,7 @@ def _metrics() -> tuple[Metric, ...]:
             f"{name}_random",
             baseline=True,
             about=f"Floor: the expected {name} of as many items cited at random, exactly.",
+            title=f"{_TITLES[name]}: floor of random citations",
         )
         for name in ("f1", "precision", "recall")
     ]
@@ -59,6 +69,7 @@ def _metrics() -> tuple[Metric, ...]:
             baseline=True,
             about=f"Floor: mean {name} of the same model's explanations of up to {OTHERS} other "
             "samples that were told the same label, held against this sample.",
+            title=f"{_TITLES[name]}: floor of other samples' explanations",
         )
         for name in _WHAT
     ]
@@ -68,8 +79,9 @@ def _metrics() -> tuple[Metric, ...]:
             range=(-1.0, 1.0),
             separates=(Separation("evidence", "other-evidence", 0.1),),
             about=f"`f1` less `f1_{floor}`: above 0 where the text cites what decided this sample.",
+            title=f"cites what the classifier used, above {_FLOORS[floor]}",
         )
-        for floor in ("random", "other_sample")
+        for floor in _FLOORS
     ]
     return (*own, *above, *random, *other)
 

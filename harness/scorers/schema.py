@@ -13,6 +13,7 @@ class SchemaValidity:
     metrics = (
         Metric(
             "valid",
+            title="answers in the format asked for",
             about="Share of answers that are JSON and fit the schema of their prompt; "
             "not applicable where the prompt asks for free text.",
         ),

@@ -25,13 +25,14 @@ class Similarity:
 
     metrics = (
         Metric("cosine_to_gold", range=(-1.0, 1.0), baseline=True,
+               title="likeness to the gold text",
                about="Cosine of the mean sentence embeddings of explanation and gold text."),
-        Metric("overlap_f1", baseline=True,
+        Metric("overlap_f1", baseline=True, title="words shared with the gold text",
                about="F1 of the content-word stems shared with the gold text, with multiplicity."),
-        Metric("rouge_l", baseline=True,
+        Metric("rouge_l", baseline=True, title="wording shared with the gold text",
                about="F1 of the longest common subsequence of words with the gold text "
                "(ROUGE-L, Lin 2004), within the first 2,000 words."),
-        Metric("words", range=(0.0, None), direction=None, baseline=True,
+        Metric("words", range=(0.0, None), direction=None, baseline=True, title="length in words",
                about="Number of words of the explanation."),
     )  # fmt: skip
 

@@ -46,18 +46,22 @@ class Stability:
 
     metrics = (
         Metric("prompt_stability", subject="group", axis="variant", separates=_PROMISES,
-               headline="stability",
+               headline="stability", title="agreement over wordings",
                about="Mean pairwise agreement of what is said under different wordings of one "
                "question: how far the sentences of each answer are stated by the other."),
-        Metric("prompt_claim_agreement", subject="group", axis="variant", about=_CLAIM_ABOUT),
+        Metric("prompt_claim_agreement", subject="group", axis="variant",
+               title="claims agreed on over wordings", about=_CLAIM_ABOUT),
         Metric("sampling_stability", subject="group", axis="repeat",
-               separates=(Separation("gold", "mix(0.5)", 0.1),),
+               separates=(Separation("gold", "mix(0.5)", 0.1),), title="agreement over repeats",
                about="The same agreement among repetitions of one and the same prompt: the ceiling "
                "for prompt stability, and one minus it the floor of what chance alone changes."),
-        Metric("sampling_claim_agreement", subject="group", axis="repeat", about=_CLAIM_ABOUT),
+        Metric("sampling_claim_agreement", subject="group", axis="repeat",
+               title="claims agreed on over repeats", about=_CLAIM_ABOUT),
         Metric("repeat_identical", subject="group", axis="repeat", direction=None,
+               title="repeats with the very same text",
                about="Share of pairs of repetitions with the very same text."),
         Metric("label_arm_effect", subject="group", axis="arm", direction=None,
+               title="change with the told label",
                about="One minus the mean pairwise agreement across label arms: how much of the "
                "explanation follows the label that is told."),
     )  # fmt: skip

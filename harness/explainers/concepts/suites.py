@@ -39,26 +39,45 @@ if TYPE_CHECKING:
 SCORER = "concept_metrics"
 _SHOWN = 5  # places of each concept
 METRICS = (
-    Metric("r2", "concept_space", (None, 1.0), "higher", about="share of the rows' variance told"),
-    Metric("mse", "concept_space", (0.0, None), "lower", about="mean square of what is missed"),
+    Metric(
+        "r2", "concept_space", (None, 1.0), "higher",
+        about="share of the rows' variance told", title="activations told by the concepts",
+    ),
+    Metric(
+        "mse", "concept_space", (0.0, None), "lower",
+        about="mean square of what is missed", title="activations missed",
+    ),
     Metric(
         "output_agreement", "concept_space", (0.0, 1.0), "higher",
         about="share of samples whose prediction stays when rows are made of the concepts",
+        title="predictions kept by the concepts",
     ),
     Metric(
         "output_recovered", "concept_space", (None, 1.0), "higher",
         about="share of the output's change by removing all concepts that they give back",
+        title="output given back by the concepts",
     ),
     Metric(
         "completeness", "concept_space", (None, None), "higher",
         about="predictions that concepts alone give, from guessing (0) to the model's own (1)",
+        title="what concepts alone predict",
     ),
-    Metric("l0", "concept_space", (0.0, None), None, about="concepts that are not 0, a row"),
-    Metric("hoyer", "concept_space", (0.0, 1.0), None, about="sparseness of a row's concepts"),
-    Metric("dead", "concept_space", (0.0, 1.0), "lower", about="share of concepts never met"),
+    Metric(
+        "l0", "concept_space", (0.0, None), None,
+        about="concepts that are not 0, a row", title="concepts met in a row",
+    ),
+    Metric(
+        "hoyer", "concept_space", (0.0, 1.0), None,
+        about="sparseness of a row's concepts", title="few concepts a row",
+    ),
+    Metric(
+        "dead", "concept_space", (0.0, 1.0), "lower",
+        about="share of concepts never met", title="concepts never met",
+    ),
     Metric(
         "stability", "concept_space", (-1.0, 1.0), "higher",
         about="mean cosine of directions matched with those of another seed",
+        title="agreement between seeds",
     ),
 )  # fmt: skip
 
@@ -202,6 +221,12 @@ def _holds(evidence: NDArray[np.bool_], parts: Sequence[Any], unit: Any) -> bool
         inside and unit.start <= first < unit.end
         for inside, (first, _) in zip(mine.tolist(), part.spans, strict=True)
     )
+
+
+def title_of(name: str) -> str:
+    """What a score of a space says in a few words: one of `METRICS`, or `auc[evidence]`."""
+    known = {metric.name: metric.title for metric in METRICS}
+    return known.get(name, "evidence told by one concept")
 
 
 def _scores(space: ConceptSpace, values: Mapping[str, float]) -> list[StoredScore]:

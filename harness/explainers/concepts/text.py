@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from harness.explainers.concepts.suites import title_of
 from harness.records import ConceptExample, ConceptSpace, StoredScore
 from harness.results import number
 
@@ -31,7 +32,8 @@ def concepts_text(found: Sequence[tuple[ConceptSpace, Sequence[StoredScore]]]) -
 def _table(found: Sequence[tuple[ConceptSpace, Sequence[StoredScore]]]) -> Iterator[str]:
     names = list(dict.fromkeys(score.metric for _, scores in found for score in scores))
     rows = [(space.kind, {s.metric: s.value for s in scores}) for space, scores in found]
-    first = max(len(name) for name in names)
+    titles = {name: f"{title_of(name)} ({name})" for name in names}
+    first = max(map(len, titles.values()))
     widths = [max(len(kind), 6) for kind, _ in rows]
     heads = (kind.rjust(width) for (kind, _), width in zip(rows, widths, strict=True))
     yield " " * first + "  " + "  ".join(heads)
@@ -40,7 +42,7 @@ def _table(found: Sequence[tuple[ConceptSpace, Sequence[StoredScore]]]) -> Itera
             number(values.get(name)).rjust(width)
             for (_, values), width in zip(rows, widths, strict=True)
         )
-        yield f"{name:<{first}}  " + "  ".join(cells)
+        yield f"{titles[name]:<{first}}  " + "  ".join(cells)
 
 
 def _place(example: ConceptExample) -> str:

@@ -108,6 +108,7 @@ class Comprehensiveness(_Aopc):
     metric = Metric(
         "comprehensiveness", "attribution", (None, None), "higher",
         about="how far the output falls without the units of the largest values",
+        title="output lost without the top units",
     )  # fmt: skip
 
     def ask(self, trial: Trial) -> Asking:
@@ -125,6 +126,7 @@ class Sufficiency(_Aopc):
     metric = Metric(
         "sufficiency", "attribution", (None, None), "lower",
         about="how far the output falls with nothing but the units of the largest values",
+        title="output lost with the top units alone",
     )  # fmt: skip
 
     def ask(self, trial: Trial) -> Asking:

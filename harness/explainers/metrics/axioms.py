@@ -23,6 +23,7 @@ class Completeness:
     metric = Metric(
         "completeness", "attribution", (0.0, None), "lower",
         about="how far the sum of the values misses the output's rise",
+        title="gap between values and output",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -46,6 +47,7 @@ class InputInvariance:
     metric = Metric(
         "input_invariance", "attribution", (0.0, None), "lower",
         about="relative change of the values under a shift that the network undoes",
+        title="change under a shift that changes nothing",
     )  # fmt: skip
 
     def __init__(self, shift: float = 1.0) -> None:

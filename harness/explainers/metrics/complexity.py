@@ -49,6 +49,7 @@ class Sparseness(_OfSizes):
     metric = Metric(
         "sparseness", "attribution", (0.0, 1.0), None,
         about="Gini's index of the sizes of the values",
+        title="value on few units",
     )  # fmt: skip
 
     def _of(self, sizes: NDArray[np.float64]) -> float:
@@ -70,6 +71,7 @@ class Entropy(_OfSizes):
     metric = Metric(
         "entropy", "attribution", (0.0, None), None,
         about="Shannon's entropy of the sizes of the values, in nats",
+        title="value spread over units",
     )  # fmt: skip
 
     def _of(self, sizes: NDArray[np.float64]) -> float:
@@ -89,6 +91,7 @@ class EffectiveSize(_OfSizes):
     metric = Metric(
         "effective_size", "attribution", (1.0, None), None,
         about="how many units of equal size would be spread as widely",
+        title="number of units that count",
     )  # fmt: skip
 
     def _of(self, sizes: NDArray[np.float64]) -> float:

@@ -68,6 +68,7 @@ class Infidelity(_Draws):
     metric = Metric(
         "infidelity", "attribution", (0.0, None), "lower",
         about="mean squared difference between summed values and how far the output falls",
+        title="error of summed values",
     )  # fmt: skip
 
     def __init__(
@@ -119,6 +120,7 @@ class SensitivityN(_Draws):
     metric = Metric(
         "sensitivity_n", "attribution", (-1.0, 1.0), "higher",
         about="correlation between summed values and how far the output falls",
+        title="summed values follow the output",
     )  # fmt: skip
 
     def __init__(self, shares: Sequence[float] = _SHARES, draws: int = 20) -> None:
@@ -151,6 +153,7 @@ class TauLoo:
     metric = Metric(
         "tau_loo", "attribution", (-1.0, 1.0), "higher",
         about="rank correlation with how far the output falls without each unit alone",
+        title="order follows single removals",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -186,6 +189,7 @@ class Monotonicity:
     metric = Metric(
         "monotonicity", "attribution", (0.0, 1.0), "higher",
         about="share of steps at which the output moves the way the values say",
+        title="steps that go the way the values say",
     )  # fmt: skip
 
     def __init__(self, steps: int = 20) -> None:

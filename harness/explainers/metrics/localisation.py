@@ -75,6 +75,7 @@ class PointingGame(_Located):
     metric = Metric(
         "pointing_game", "attribution", (0.0, 1.0), "higher",
         about="whether the unit of the largest value holds evidence",
+        title="top unit lies in the evidence",
     )  # fmt: skip
 
     def _of(self, trial: Trial, areas: _Areas) -> Measured:
@@ -93,6 +94,7 @@ class RelevanceMass(_Located):
     metric = Metric(
         "relevance_mass", "attribution", (0.0, 1.0), "higher",
         about="share of the positive values that lies in evidence",
+        title="share of value in the evidence",
     )  # fmt: skip
 
     def _of(self, trial: Trial, areas: _Areas) -> Measured:
@@ -115,6 +117,7 @@ class RelevanceRank(_Located):
     metric = Metric(
         "relevance_rank", "attribution", (0.0, 1.0), "higher",
         about="share of evidence among as many top features as evidence has",
+        title="evidence among the top features",
     )  # fmt: skip
 
     def _of(self, trial: Trial, areas: _Areas) -> Measured:
@@ -153,6 +156,7 @@ class IoU(_Matched):
     metric = Metric(
         "iou", "attribution", (0.0, 1.0), "higher",
         about="intersection over union of evidence and the top units at its area",
+        title="overlap with the evidence (IoU)",
     )  # fmt: skip
 
     def _overlap(self, both: float, area: float, evidence: float) -> float:
@@ -166,6 +170,7 @@ class F1(_Matched):
     metric = Metric(
         "f1", "attribution", (0.0, 1.0), "higher",
         about="F1 of the top units against evidence, at its area",
+        title="overlap with the evidence (F1)",
     )  # fmt: skip
 
     def _overlap(self, both: float, area: float, evidence: float) -> float:
@@ -183,6 +188,7 @@ class AUPRC(_Located):
     metric = Metric(
         "auprc", "attribution", (0.0, 1.0), "higher",
         about="area under precision over recall of features, by value",
+        title="evidence ranked first",
     )  # fmt: skip
 
     def _of(self, trial: Trial, areas: _Areas) -> Measured:

@@ -31,6 +31,7 @@ class ParameterRandomisation:
     metric = Metric(
         "parameter_randomisation", "attribution", (-1.0, 1.0), "lower",
         about="rank correlation with the values of the network with random weights",
+        title="likeness to values of random weights",
     )  # fmt: skip
 
     def __init__(self, stages: int = 1) -> None:
@@ -58,6 +59,7 @@ class RandomLogit:
     metric = Metric(
         "random_logit", "attribution", (-1.0, 1.0), "lower",
         about="rank correlation with the values for another class",
+        title="likeness to another class's values",
     )  # fmt: skip
 
     def __init__(self) -> None:

@@ -53,6 +53,7 @@ class Deletion(_Curve):
     metric = Metric(
         "deletion", "attribution", (None, None), "lower",
         about="area under the output while units are removed, largest value first",
+        title="output left while the top units go",
     )  # fmt: skip
 
     def ask(self, trial: Trial) -> Asking:
@@ -70,6 +71,7 @@ class Insertion(_Curve):
     metric = Metric(
         "insertion", "attribution", (None, None), "higher",
         about="area under the output while units are put back, largest value first",
+        title="output reached while the top units come back",
     )  # fmt: skip
 
     def ask(self, trial: Trial) -> Asking:

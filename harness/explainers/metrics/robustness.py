@@ -43,6 +43,7 @@ class MaxSensitivity(_Neighbours):
     metric = Metric(
         "max_sensitivity", "attribution", (0.0, None), "lower",
         about="largest relative change of the values under small noise",
+        title="largest change under small noise",
     )  # fmt: skip
 
     def compare(self, trial: Trial, repeated: Sequence[Repeated]) -> Measured:
@@ -64,6 +65,7 @@ class LocalLipschitz(_Neighbours):
     metric = Metric(
         "local_lipschitz", "attribution", (0.0, None), "lower",
         about="largest relative change of the values over that of the input",
+        title="largest change for its cause",
     )  # fmt: skip
 
     def compare(self, trial: Trial, repeated: Sequence[Repeated]) -> Measured:
@@ -82,6 +84,7 @@ class SeedStability:
     metric = Metric(
         "seed_stability", "attribution", (-1.0, 1.0), "higher",
         about="rank correlation between values of different seeds",
+        title="agreement between seeds",
     )  # fmt: skip
 
     def __init__(self, seeds: int = 2) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 
 from harness.drawing.words import unpadded
 from harness.explainers.metrics.evaluation import RANDOM, Evaluation, MetricRow
@@ -35,6 +35,7 @@ def evaluation_text(evaluation: Evaluation, by: Sequence[str] = ()) -> str:
     for why in dict.fromkeys(nothing.values()):
         names = ", ".join(name for name, reason in nothing.items() if reason == why)
         lines.append(f"not applicable: {names} ({why})")
+    lines += ["", *_titles(evaluation, nothing)]
     if any(row.shown is False and not row.reference for row in evaluation.rows):
         lines += [
             "",
@@ -111,6 +112,14 @@ def _cell(row: MetricRow | None) -> str:
     if row.mean.low is not None and row.mean.high is not None:
         said += f" ±{number((row.mean.high - row.mean.low) / 2)}"
     return f"{_NOT_SHOWN} {said}" if row.shown is False and not row.reference else said
+
+
+def _titles(evaluation: Evaluation, nothing: Container[str]) -> Iterator[str]:
+    """What each metric of the tables measures, in a few words."""
+    names = [name for name in evaluation.metrics if "[" not in name and name not in nothing]
+    width = max(map(len, names), default=0)
+    for name in names:
+        yield f"{name:<{width}}  {evaluation.metric(name).title}"
 
 
 def _agreement(evaluation: Evaluation) -> Iterator[str]:
