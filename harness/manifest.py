@@ -85,6 +85,7 @@ class Manifest:
     group_by: tuple[str, ...] = ()
     report_samples: int = 12
     max_unscored: float = 1.0
+    require: Mapping[str, float] = field(default_factory=dict)
     human_labels: Mapping[str, str] | None = None
     label_map: Mapping[str, str] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
@@ -127,8 +128,8 @@ class Manifest:
             and digest(own) == digest(suite.scorers)
             and {f.name: f.own_gold_hash for f in self.families}
             == {spec.family.name: spec.gold.hash for spec in suite.families}
-            and (self.about, self.group_by, self.report_samples, self.max_unscored)
-            == (suite.about, suite.group_by, suite.report_samples, suite.max_unscored)
+            and (self.about, self.group_by, self.report_samples, self.max_unscored, self.require)
+            == (suite.about, suite.group_by, suite.report_samples, suite.max_unscored, suite.require)
         )
 
     def save(self, store: Store) -> None:
@@ -197,6 +198,7 @@ class Manifest:
             group_by=suite.group_by,
             report_samples=suite.report_samples,
             max_unscored=suite.max_unscored,
+            require=suite.require,
             human_labels=suite.human_labels,
             label_map=suite.label_map,
             warnings=(*_warnings(suite, plan), *inputs.notes),

@@ -17,7 +17,7 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from harness import serial
+from harness import requirements, serial
 from harness.asking import Models
 from harness.generate import Budget, check_servers, generate, tasks
 from harness.identity import attribution_key, digest, file_hash
@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 
     from harness.explainers.explanation import Explanation
     from harness.explainers.metrics.evaluation import Evaluation
-    from harness.results import Results
+    from harness.results import Requirement, Results
 
 
 class Progress(Protocol):
@@ -75,6 +75,7 @@ class RunResult:
     unscorable: float  # share of the models' planned cells, controls left out
     not_run: int
     max_unscored: float = 1.0
+    unmet: int = 0  # bars of the suite's `require` that are not kept
 
     @cached_property
     def results(self) -> Results:
@@ -133,7 +134,10 @@ def run(
             return finished
     inputs = _inputs(suite, samples, folder, fresh, progress)
     plan = make_plan(suite, inputs)
-    for name, scorer in make_scorers(suite.scorers, suite.folder).items():
+    scorers = make_scorers(suite.scorers, suite.folder)
+    for warning in requirements.check(suite, inputs.samples, scorers):
+        progress.note(warning)
+    for name, scorer in scorers.items():
         if hasattr(scorer, "ready"):
             with blamed(f"scorer '{name}' is not ready"):
                 scorer.ready()
@@ -384,6 +388,39 @@ def report(folder: Path, *, generalise_variants: bool = False) -> RunResult:
     return result
 
 
+def gate(
+    folder: Path, lowest: Mapping[str, float], highest: Mapping[str, float]
+) -> tuple[Requirement, ...]:
+    """A run's scores against bars: at least `lowest`, at most `highest`, by a metric's name as in
+    a suite's `require`. Without any, against the run's own `require`.
+
+    Raises `HarnessError` for a bar that names what the run has not, or faces the wrong way.
+    """
+    from harness.analysis.controls import metric_summaries, separations
+    from harness.analysis.requirements import checked
+    from harness.analysis.requirements import requirements as judged
+    from harness.analysis.score_table import ScoreTable
+
+    with Store.read(folder) as store:
+        run = Run(store)
+        scorers = make_scorers(run.manifest.scorers, Path(run.manifest.folder))
+        table = ScoreTable(run, scorers)
+        for given, option, wrong in ((lowest, "--min", "lower"), (highest, "--max", "higher")):
+            for bar in checked(table, given, option):
+                if table.metrics[bar.metric][1].direction == wrong:
+                    raise HarnessError(
+                        f"{option} {bar.metric}: {wrong} is better by this metric; use "
+                        f"{'--max' if option == '--min' else '--min'}"
+                    )
+        require = {**lowest, **highest} or run.manifest.require
+        if not require:
+            raise HarnessError(
+                "there is no bar: give --min METRIC=BAR or --max METRIC=BAR, or name bars under "
+                "'require' in the suite and run it again"
+            )
+        return judged(table, metric_summaries(table, separations(table)), require)
+
+
 def _result(
     run: Run, scorers: Mapping[str, Any], *, generalise_variants: bool = False
 ) -> RunResult:
@@ -398,7 +435,10 @@ def _result(
     asked = [a.outcome for a in run.answered.values() if a.cell.model not in controls]
     unscorable = sum(outcome in UNSCORABLE for outcome in asked) / max(len(asked), 1)
     verdict = tuple(f"{s.topic.capitalize()}: {s.text}" for s in results.verdict)
-    result = RunResult(folder, verdict, unscorable, counts["not_run"], run.manifest.max_unscored)
+    result = RunResult(
+        folder, verdict, unscorable, counts["not_run"], run.manifest.max_unscored,
+        len(results.unmet),
+    )  # fmt: skip
     vars(result)["results"] = results  # what is computed already
     return result
 
@@ -408,7 +448,7 @@ def _keep(store: Store, result: RunResult) -> None:
     again to print its verdict."""
     kept = {
         "verdict": result.verdict, "unscorable": result.unscorable, "not_run": result.not_run,
-        "max_unscored": result.max_unscored, "page": file_hash(result.report),
+        "max_unscored": result.max_unscored, "unmet": result.unmet, "page": file_hash(result.report),
     }  # fmt: skip
     store.set_meta({"finished": bool(store.meta().get("complete")), "result": kept})
 
@@ -444,8 +484,9 @@ def _finished(suite: Suite, folder: Path, samples: int | None) -> RunResult | No
         if any(stored.get(name) != v for name, v in now.items()):
             return None
     return RunResult(
-        folder, tuple(kept["verdict"]), kept["unscorable"], kept["not_run"], kept["max_unscored"]
-    )
+        folder, tuple(kept["verdict"]), kept["unscorable"], kept["not_run"], kept["max_unscored"],
+        kept.get("unmet", 0),
+    )  # fmt: skip
 
 
 def _refuse_other(store: Store, suite: Suite) -> None:

@@ -100,6 +100,43 @@ class MetricSummary:
 
 
 @dataclass(frozen=True)
+class Requirement:
+    """A bar of the suite's `require`, held against one model's scores.
+
+    `direction` says whether the interval's lower bound must reach the bar (`higher`) or its upper
+    bound stay at or under it (`lower`). `group` narrows it to samples (`site=A`). `reason` says why
+    it is not kept where the interval alone does not.
+    """
+
+    metric: str
+    title: str
+    bar: float
+    direction: Literal["higher", "lower"]
+    model: str
+    group: str = ""
+    estimate: Estimate = field(default_factory=lambda: Estimate(None))
+    kept: bool = False
+    reason: str = ""
+
+    @property
+    def asked(self) -> str:
+        """`required claims stated (claims.recall_vs_true) at least .80, site=A`."""
+        name = f"{self.title} ({self.metric})" if self.title else self.metric
+        least = "at least" if self.direction == "higher" else "at most"
+        return f"{name} {least} {number(self.bar)}" + (f", {self.group}" if self.group else "")
+
+    @property
+    def found(self) -> str:
+        """`qwen .85 [.81, .89]`, with the reason where there is one."""
+        value = self.estimate.value
+        measured = "" if value is None else f"{number(value)} {interval(self.estimate)}"
+        if self.reason and self.reason == interval(self.estimate):
+            return " ".join(filter(None, (self.model, measured)))
+        reason = f"({self.reason})" if measured and self.reason else self.reason
+        return " ".join(filter(None, (self.model, measured, reason)))
+
+
+@dataclass(frozen=True)
 class SeparationResult:
     """Whether a metric kept one promise: paired difference of two controls against a margin."""
 
@@ -366,4 +403,10 @@ class Results:
     explainers: tuple[ExplainerSummary, ...] = ()
     concepts: tuple[ConceptSummary, ...] = ()
     evaluation: Evaluation | None = None  # what the explainers are worth, where it was measured
+    requirements: tuple[Requirement, ...] = ()
     manifest: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def unmet(self) -> tuple[Requirement, ...]:
+        """The bars of the suite's `require` that are not kept."""
+        return tuple(one for one in self.requirements if not one.kept)

@@ -132,6 +132,8 @@ class Suite:
     max_time: float | None
     max_cost: float | None
     max_unscored: float
+    require: Mapping[str, float]
+    model_names: tuple[str, ...]  # of all models in the file, also those that --models leaves out
     human_labels: Mapping[str, str] | None
     train: TrainSpec | None
     explain: ExplainSpec | None
@@ -241,6 +243,8 @@ def _suite(
         max_time=_seconds(document, limits["max_time"]) if "max_time" in limits else None,
         max_cost=limits.get("max_cost"),
         max_unscored=value.get("max_unscored", 1.0),
+        require=value.get("require", {}),
+        model_names=tuple(item["name"] for item in value.get("models", [])),
         human_labels=value.get("human_labels"),
         train=_train(value["train"]) if "train" in value else None,
         explain=_explain(document, value["explain"], folder) if "explain" in value else None,

@@ -12,6 +12,7 @@ from harness.analysis.classifier_page import classifier_page
 from harness.analysis.controls import metric_summaries, separations
 from harness.analysis.explainers import concepts, evaluation, explainers
 from harness.analysis.provenance import origin_warnings, origins, who_answered, with_taken
+from harness.analysis.requirements import requirements
 from harness.analysis.score_table import ScoreTable
 from harness.analysis.verdict import verdict, without_answers
 from harness.analysis.views import views
@@ -54,6 +55,7 @@ def analyse(run: Run, scorers: Mapping[str, Any], *, generalise_variants: bool =
     agreed = agreements(labels.judged, seed=manifest.seed, cluster_name=manifest.cluster_name)
     origin = origins(run)
     floors = models.gains_over_floor(table, accuracy) if accuracy else {}
+    required = requirements(table, metrics, manifest.require)
     return Results(
         suite=manifest.suite,
         run=run.store.folder.name,
@@ -64,7 +66,10 @@ def analyse(run: Run, scorers: Mapping[str, Any], *, generalise_variants: bool =
         samples=len(run.samples),
         finished=run.complete,
         verdict=with_taken(
-            verdict(headlines, metrics, summaries, ranks, comparisons, floors, gold, agreed), origin
+            verdict(
+                headlines, metrics, summaries, ranks, comparisons, floors, gold, agreed, required
+            ),
+            origin,
         ),
         warnings=(
             *manifest.warnings,
@@ -91,6 +96,7 @@ def analyse(run: Run, scorers: Mapping[str, Any], *, generalise_variants: bool =
         explainers=explainers(run.attribution_records().values()),
         concepts=concepts(run),
         evaluation=evaluation(run),
+        requirements=required,
         manifest={
             "about": manifest.about,
             "oracle_variants": [

@@ -15,6 +15,7 @@ from harness.results import (
     MetricSummary,
     ModelSummary,
     Rank,
+    Requirement,
     Sentence,
     Tone,
     interval,
@@ -43,8 +44,10 @@ def verdict(
     floors: Mapping[str, tuple[str, Estimate]],
     gold: GoldStatus,
     agreements: Sequence[Agreement] = (),
+    requirements: Sequence[Requirement] = (),
 ) -> tuple[Sentence, ...]:
-    """Which model is accurate, which is stable, are the scorers valid, is the gold verified.
+    """Which model is accurate, which is stable, are the scorers valid, is the gold verified, and
+    whether that is good enough: first where the suite says what is, else last.
 
     `floors` holds, by model, the floor control that comes nearest by the headline of accuracy and
     how far the model lies above it.
@@ -66,7 +69,8 @@ def verdict(
         sentences.append(people)
     sentences.append(_gold(gold))
     sentences.append(_coverage(models))
-    return tuple(sentences)
+    enough = _good_enough(requirements)
+    return (enough, *sentences) if requirements else (*sentences, enough)
 
 
 def without_answers(models: Sequence[ModelSummary]) -> dict[str, float]:
@@ -227,6 +231,46 @@ def _listed(metrics: Sequence[MetricSummary], first: Sequence[str]) -> str:
     if len(ordered) <= NAMED + 1:
         return ", ".join(ordered)
     return f"{', '.join(ordered[:NAMED])} and {len(ordered) - NAMED} more"
+
+
+def _good_enough(requirements: Sequence[Requirement]) -> Sentence:
+    """Whether every bar of the suite is kept; the bars that are not come first."""
+    topic = "good enough"
+    if not requirements:
+        return Sentence(topic, "Unknown: no bar was set (`require` in the suite sets one).")
+    unmet = [one for one in requirements if not one.kept]
+    total = f"{len(requirements):,} {plural('bar', len(requirements))}"
+    if unmet:
+        are = "is" if len(unmet) == 1 else "are"
+        text = f"No: {len(unmet):,} of {total} {are} not kept."
+        text += f" Not kept: {_bars(unmet)}."
+        kept = [one for one in requirements if one.kept]
+        text += f" Kept: {_bars(kept)}." if kept else ""
+    else:
+        text = f"Yes: {'the one bar is' if len(requirements) == 1 else f'all {total} are'} kept."
+        text += f" {_bars(requirements)}."
+    about = (
+        "A bar is kept where the whole 95 % interval lies on its good side, over prompts that "
+        "preserve meaning and tell what the classifier said (no label without one)."
+    )
+    return Sentence(topic, text, "bad" if unmet else "good", about)
+
+
+def _bars(requirements: Sequence[Requirement]) -> str:
+    """Each bar once, with the models it was held against."""
+    by_bar: dict[str, list[Requirement]] = {}
+    for one in requirements:
+        by_bar.setdefault(one.asked, []).append(one)
+    clauses = []
+    for asked, mine in by_bar.items():
+        reasons = {one.reason for one in mine}
+        alike = len(mine) > 1 and len(reasons) == 1 and all(one.estimate.value for one in mine)
+        shown = [replace(one, reason="") if alike else one for one in mine[:SHOWN_MODELS]]
+        models = "; ".join(one.found for one in shown)
+        models += f"; and {len(mine) - SHOWN_MODELS} more" if len(mine) > SHOWN_MODELS else ""
+        why = next(iter(reasons)) if alike else ""
+        clauses.append(f"{asked}: {models}" + (f" ({why})" if why else ""))
+    return ". ".join(clauses)
 
 
 def _people(agreements: Sequence[Agreement]) -> Sentence | None:

@@ -12,6 +12,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def main(options: argparse.Namespace) -> int:
+    from harness import requirements
     from harness.pipeline import elsewhere, plan_only
     from harness.scoring import make_scorers
     from harness.show import check_text
@@ -19,6 +20,9 @@ def main(options: argparse.Namespace) -> int:
 
     suite = load(options.suite, options.settings, options.models)
     plan, inputs = plan_only(suite)
-    make_scorers(suite.scorers, suite.folder)
+    scorers = make_scorers(suite.scorers, suite.folder)
+    notes = requirements.check(suite, inputs.samples, scorers)
     print(check_text(suite, plan, inputs, elsewhere(suite, plan)))
+    for note in notes:
+        print(f"note: {note}")
     return 0

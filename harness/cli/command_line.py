@@ -17,6 +17,7 @@ COMMANDS = {
     "concepts": "find concepts in a layer of a suite's classifier",
     "score": "score a run's stored generations again, asking none of its models",
     "report": "write a run's HTML report again",
+    "gate": "hold a run against bars: exit 3 where one is not kept",
     "show": "show one cell of a run: prompt, answer, gold, scores",
     "export": "write a run's cells and scores as tables",
     "plan": "show what a suite would ask, before anything is sent",
@@ -26,7 +27,7 @@ COMMANDS = {
     "train": "train a suite's classifier",
 }
 EXIT_CODES = """exit codes:
-  0 done   1 internal error   2 usage or bad input   3 gate failed   4 infrastructure
+  0 done   1 internal error   2 usage or bad input   3 require or gate not kept   4 infrastructure
   5 more unscorable cells than --max-unscored   130 interrupted"""
 
 

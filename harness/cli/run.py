@@ -101,4 +101,4 @@ def print_result(result: object, max_unscored: float | None = None) -> int:
     if result.unscorable > allowed:
         print(f"{result.unscorable:.1%} of the cells are unscorable; {allowed:.1%} are allowed")
         return 5
-    return 0
+    return 3 if result.unmet else 0
