@@ -315,15 +315,25 @@ class Explanation:
     scores: Mapping[str, float | None] = field(default_factory=dict)
 
 
+# Why a sample is shown, those of most interest first.
+WRONG_PREDICTION, CONTRADICTION = "wrong prediction", "an answer contradicts"
+LOWEST_SCORE, DRAWN = "lowest score", "drawn by seed"
+
+
 @dataclass(frozen=True)
 class SampleView:
-    """One sample with its prediction and a selection of its explanations and attributions."""
+    """One sample with its prediction and a selection of its explanations and attributions.
+
+    `reason` says why it is shown, `explanations_left` counts its cells that are not.
+    """
 
     sample: Sample
     prediction: Prediction | None
     explanations: tuple[Explanation, ...]
     attributions: tuple[Attribution, ...] = ()
     attributions_left: int = 0
+    reason: str = ""
+    explanations_left: int = 0
 
 
 @dataclass(frozen=True)

@@ -43,8 +43,7 @@ def render(results: Results, blobs: Path | None = None) -> str:
         "base-uri 'none'; form-action 'none'"
     )
     tables = Tables(results)
-    controls = frozenset(model.name for model in results.models if model.control)
-    cards = samples.cards(results.views, blobs, controls)
+    cards = samples.cards(results.views, blobs)
     comparisons, comparisons_left = tables.comparisons()
     scatter = _scatter(tables)
     oracle = tuple(str(name) for name in results.manifest.get("oracle_variants", ()))
@@ -67,6 +66,7 @@ def render(results: Results, blobs: Path | None = None) -> str:
         "comparisons_left": comparisons_left,
         "pooled": [a for a in results.agreements if a.group == ALL_MODELS],
         "cards": cards,
+        "shown_for": list(Counter(c.view.reason for c in cards if c.view.reason).items()),
         "worth": worth(results.evaluation),
         "galleries": galleries(results.concepts, blobs),
         "attributions_shown": sum(len(card.attributions) for card in cards),

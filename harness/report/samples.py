@@ -1,13 +1,14 @@
-"""Which samples and explanations the report shows, and how much of each.
+"""How much of each sample and explanation the report shows.
 
-The whole file stays small enough to open and to send: samples, explanations, texts and pictures
-are bounded, and everything left off is counted and stated on the page.
+Which ones are shown, and in which order, was chosen in `harness.analysis.views`. Here the file is
+kept small enough to open and to send: texts and pictures are bounded, what no longer fits at the
+end is left off, and everything left off is counted and stated on the page.
 """
 
 from __future__ import annotations
 
-from collections.abc import Container, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from harness.records import Part
@@ -16,8 +17,6 @@ from harness.report.text import cut
 from harness.results import ClaimVerdict, Explanation, SampleView
 from harness.views.picture import Picture
 
-SAMPLES = 100
-EXPLANATIONS = 24  # a sample
 CLAIMS = 40  # an explanation
 PROBABILITIES = 8
 INPUT_CHARACTERS = 4_000
@@ -62,27 +61,26 @@ class Card:
     attributions_left: int = 0
 
 
-def cards(
-    views: Sequence[SampleView], blobs: Path | None = None, controls: Container[str] = ()
-) -> tuple[Card, ...]:
-    """The first samples within all bounds; the first is shown even where it fills the budget.
+def cards(views: Sequence[SampleView], blobs: Path | None = None) -> tuple[Card, ...]:
+    """The samples, each with as many of its explanations as fit into its share of the page.
 
-    The models in `controls` come after the others.
+    Where not even one of each fits, the last samples are left off; the first is always shown.
     """
     made: list[Card] = []
-    spent = 0
-    for view in views[:SAMPLES]:
-        card = _card(view, blobs, controls)
-        spent += _size(card)
-        if made and spent > BUDGET:
+    left = BUDGET
+    for place, view in enumerate(views):
+        card = _card(view, blobs, left // (len(views) - place))
+        size = _size(card)
+        if made and size > left:
             break
         made.append(card)
+        left -= size
     return tuple(made)
 
 
-def _card(view: SampleView, blobs: Path | None, controls: Container[str]) -> Card:
-    ordered = sorted(view.explanations, key=lambda e: e.cell.model in controls)
-    chosen = spread(ordered, EXPLANATIONS)
+def _card(view: SampleView, blobs: Path | None, room: int) -> Card:
+    """The sample with its first explanations, as many as fit into `room` characters beside it, and
+    at least one."""
     prediction = view.prediction
     ranked = sorted(
         (prediction.probabilities if prediction else {}).items(), key=lambda item: -item[1]
@@ -91,30 +89,27 @@ def _card(view: SampleView, blobs: Path | None, controls: Container[str]) -> Car
     output = None
     if prediction is not None and prediction.output is not None:
         output = _text(str(prediction.output), INPUT_CHARACTERS)
-    return Card(
+    card = Card(
         view,
         tuple(_piece(part, blobs, INPUT_CHARACTERS) for part in view.sample.input),
         tuple(ranked[:PROBABILITIES]),
         max(0, len(ranked) - PROBABILITIES),
         output,
-        tuple(_shown(explanation) for explanation in chosen),
-        len(view.explanations) - len(chosen),
+        (),
+        0,
         pictures,
         view.attributions_left + len(view.attributions) - len(pictures),
     )
-
-
-def spread(explanations: Sequence[Explanation], limit: int) -> list[Explanation]:
-    """At most `limit` explanations, taking models in turn so that each is seen; order is kept."""
-    if len(explanations) <= limit:
-        return list(explanations)
-    turns: dict[str, int] = {}
-    place = []
-    for index, explanation in enumerate(explanations):
-        turn = turns.get(explanation.cell.model, 0)
-        turns[explanation.cell.model] = turn + 1
-        place.append((turn, index))
-    return [explanations[index] for index in sorted(index for _, index in sorted(place)[:limit])]
+    room -= _size(card)
+    shown: list[Shown] = []
+    for explanation in view.explanations:
+        one = _shown(explanation)
+        room -= _size_of(one)
+        if room < 0 and shown:
+            break
+        shown.append(one)
+    left = view.explanations_left + len(view.explanations) - len(shown)
+    return replace(card, explanations=tuple(shown), explanations_left=left)
 
 
 def _shown(explanation: Explanation) -> Shown:
@@ -152,12 +147,14 @@ def _text(text: str, limit: int) -> Piece:
 
 def _size(card: Card) -> int:
     """Characters of a card's own content; markup around it is left out of account."""
-    pieces = [*card.input]
-    claims = 0
-    for shown in card.explanations:
-        pieces += [shown.text, *(piece for _, parts in shown.messages for piece in parts)]
-        pieces += [shown.reasoning] if shown.reasoning else []
-        claims += sum(len(claim.text) + len(claim.sentence) + 200 for claim in shown.claims)
-    pictures = sum(len(piece.picture.uri) for piece in pieces if piece.picture)
+    pictures = sum(len(piece.picture.uri) for piece in card.input if piece.picture)
     pictures += sum(len(drawn.picture or "") for drawn in card.attributions)
-    return claims + pictures + sum(len(piece.text) for piece in pieces)
+    texts = sum(len(piece.text) for piece in card.input)
+    return pictures + texts + sum(map(_size_of, card.explanations))
+
+
+def _size_of(shown: Shown) -> int:
+    pieces = [shown.text, *(piece for _, parts in shown.messages for piece in parts)]
+    pieces += [shown.reasoning] if shown.reasoning else []
+    claims = sum(len(claim.text) + len(claim.sentence) + 200 for claim in shown.claims)
+    return claims + sum(len(piece.text) for piece in pieces)
