@@ -85,13 +85,17 @@ class Sentence:
 
 @dataclass(frozen=True)
 class MetricSummary:
-    """A metric of the run. `id` is `scorer.metric`; `version` is what all its scores share."""
+    """A metric of the run. `id` is `scorer.metric`; `version` is what all its scores share.
+
+    `reason` says what its validity lacks where it is not shown or unknown.
+    """
 
     id: str
     scorer: str
     metric: Metric
     version: str
     validity: Validity
+    reason: str = ""
 
     @property
     def label(self) -> str:
@@ -138,7 +142,10 @@ class Requirement:
 
 @dataclass(frozen=True)
 class SeparationResult:
-    """Whether a metric kept one promise: paired difference of two controls against a margin."""
+    """Whether a metric kept one promise: paired difference of two controls against a margin.
+
+    `needed` says, where it is not shown, how many independent units would be needed.
+    """
 
     metric: str
     better: str
@@ -146,6 +153,7 @@ class SeparationResult:
     margin: float
     difference: Estimate
     validity: Validity
+    needed: str = ""
 
 
 @dataclass(frozen=True)

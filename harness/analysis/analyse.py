@@ -17,6 +17,7 @@ from harness.analysis.score_table import ScoreTable
 from harness.analysis.verdict import verdict, without_answers
 from harness.analysis.views import views
 from harness.analysis.warnings import answer_notes, served_versions
+from harness.manifest import Manifest
 from harness.records import GoldRecord
 from harness.results import Comparison, GoldStatus, Rank, Results
 from harness.scoring import Run
@@ -105,6 +106,7 @@ def analyse(run: Run, scorers: Mapping[str, Any], *, generalise_variants: bool =
                 for variant in family.variants
                 if variant.oracle
             ],
+            "preserving_variants": _preserving(manifest),
             "versions": dict(manifest.versions),
             "scorers": dict(table.versions),
             "who answered": who_answered(origin),
@@ -115,6 +117,16 @@ def analyse(run: Run, scorers: Mapping[str, Any], *, generalise_variants: bool =
             "prompt hashes": {family.name: family.hash for family in manifest.families},
         },
     )
+
+
+def _preserving(manifest: Manifest) -> list[str]:
+    """The names of variants that ask the same as their base, in every family that has them."""
+    by_name: dict[str, list[bool]] = {}
+    for family in manifest.families:
+        for variant in family.variants:
+            same = variant.preserves_meaning and not variant.oracle
+            by_name.setdefault(variant.name, []).append(same)
+    return [name for name, same in by_name.items() if all(same)]
 
 
 def _gold_status(run: Run) -> GoldStatus:

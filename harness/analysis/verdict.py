@@ -27,9 +27,9 @@ from harness.suite import CONTROL_PREFIX
 
 MOSTLY = 0.5  # a model that answers less often than this has no stability worth naming
 CAUTION = {
-    "not shown": " The metric's validity is not shown.",
-    "no controls": " No control tested the metric.",
-    "baseline": " The metric is a baseline.",
+    "not shown": "The metric's validity is not shown",
+    "no controls": "No control tested the metric",
+    "baseline": "The metric is a baseline",
 }
 NAMED = 3  # more metrics than this are counted, not named
 SHOWN_MODELS = 6
@@ -123,6 +123,8 @@ def _best(
     if len(scored) > SHOWN_MODELS:
         numbers += f"; and {len(scored) - SHOWN_MODELS} more"
     caution = CAUTION.get(metric.validity, "")
+    if caution:
+        caution = f" {': '.join(filter(None, (caution, metric.reason)))}."
     if len(scored) == 1:
         return Sentence(topic, f"{metric.label}: {numbers}.{caution}", "plain", about)
     mine = [r for r in ranks if r.metric == metric.id]
@@ -216,6 +218,8 @@ def _scorers(metrics: Sequence[MetricSummary], headlines: Sequence[str]) -> Sent
         mine = [m for m in tested if m.validity == name]
         if mine:
             text += f"; {name}: {_listed(mine, headlines)}"
+            reasons = {m.reason for m in mine if m.reason}
+            text += f" ({', '.join(reasons)})" if len(reasons) == 1 else ""
     untested = [m for m in promised if m.validity == "no controls"]
     if untested:
         text += f". Not testable with this gold: {_listed(untested, headlines)}"

@@ -104,8 +104,10 @@ def stacked(parts: Sequence[tuple[str, int]], total: int, width: float = 180.0) 
 
 def reliability(bins: Sequence[tuple[float, float, int]], size: float = 300.0) -> Markup:
     """Accuracy against mean confidence, one dot a bin, its area by the bin's count."""
-    left, bottom, top = 44.0, 40.0, 10.0
-    width, height = left + size + 12, top + size + bottom
+    largest = 10.0  # radius of the dot of the fullest bin, which may lie in any corner
+    edge = largest + 2  # with its outline
+    left, bottom, top = 44.0, 40.0, edge
+    width, height = left + size + edge, top + size + bottom
 
     def x(value: float) -> float:
         return left + size * value
@@ -124,7 +126,7 @@ def reliability(bins: Sequence[tuple[float, float, int]], size: float = 300.0) -
         parts.append(
             tag(
                 "circle", tag("title", safe(words)), class_="dot model", cx=x(confidence),
-                cy=y(accuracy), r=3 + 7 * math.sqrt(count / most),
+                cy=y(accuracy), r=3 + (largest - 3) * math.sqrt(count / most),
             )
         )  # fmt: skip
     name = f"Reliability diagram with {len(filled)} bins; the table gives the numbers."

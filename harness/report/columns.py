@@ -55,9 +55,10 @@ def _reason(results: Results, summary: MetricSummary) -> str:
         )
         return f"Invalid: {broken or 'a control did not separate as the scorer promises'}."
     if summary.validity == "not shown":
-        return "Validity not shown: too few samples for the controls to prove it."
+        lacking = summary.reason or "too few independent units for the controls to prove it"
+        return f"Validity not shown: {lacking}."
     if summary.validity == "no controls":
-        return "Validity unknown: no controls were run for it."
+        return f"Validity unknown: {summary.reason or 'no control tested the metric'}."
     return ""
 
 

@@ -11,7 +11,7 @@ from harness.report.text import cut
 from harness.results import Results
 
 DOCUMENT_CHARACTERS = 20_000
-SHOWN_ELSEWHERE = ("about", "oracle_variants")  # entries of the manifest
+SHOWN_ELSEWHERE = ("about", "oracle_variants", "preserving_variants")  # entries of the manifest
 
 GLOSSARY = (
     ("sample", "One input to be classified."),
@@ -40,7 +40,7 @@ GLOSSARY = (
     ("unit", "What one value of an attribution speaks about: a word, a patch, a segment of time."),
     (
         "valid, not shown, invalid",
-        "Whether a metric separates its controls by the promised margin, too few samples could "
+        "Whether a metric separates its controls by the promised margin, too few clusters could "
         "show it, or it does not.",
     ),
     ("oracle", "Shown the gold evidence, so it is out of the ranks."),

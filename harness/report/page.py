@@ -61,6 +61,7 @@ def render(results: Results, blobs: Path | None = None) -> str:
         "documents": contents.documents(results),
         "oracle_variants": {name.rpartition("/")[2] for name in oracle},
         "oracle_prompts": oracle,
+        "preserving": frozenset(map(str, results.manifest.get("preserving_variants", ()))),
         "about": results.manifest.get("about"),
         "comparisons": comparisons,
         "comparisons_left": comparisons_left,

@@ -161,6 +161,15 @@ class Tables:
             found, key=lambda t: (t.against_told is None, t.against_true.id not in leading)
         )
 
+    def reasons(self) -> list[tuple[str, list[Column]]]:
+        """Each reason not to trust a metric with the metrics it holds for, the gravest first."""
+        found: dict[str, list[Column]] = {}
+        grave = ("invalid", "not shown", "no controls")
+        doubted = [c for c in self.columns.values() if c.reason]
+        for column in sorted(doubted, key=lambda c: grave.index(c.summary.validity)):
+            found.setdefault(column.reason, []).append(column)
+        return list(found.items())
+
     def effects(self) -> list[tuple[ArmEffect, Markup]]:
         """Contrasts between arms, each with a bar around zero."""
         return differences.effects(self.results, self.columns, self.order)

@@ -5,7 +5,8 @@ Pairing removes what the units share, so it finds differences that overlapping i
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
@@ -103,6 +104,85 @@ def separation(
     if found.low is not None and found.low > margin:
         return found, "valid"
     return found, "not shown" if found.value > margin else "invalid"
+
+
+@dataclass(frozen=True)
+class Needed:
+    """The number of clusters that a separation takes.
+
+    `at_least` marks a bound that holds whatever further clusters say; else it is what the t
+    interval needs if further clusters differ as those at hand do.
+    """
+
+    clusters: int
+    at_least: bool
+
+
+def clusters_needed(
+    better: ArrayLike,
+    worse: ArrayLike,
+    clusters: Sequence[Hashable],
+    margin: float = 0.0,
+    *,
+    min_clusters: int = 3,
+    confidence: float = 0.95,
+    bounds: Bounds = (0.0, 1.0),
+) -> Needed | None:
+    """The fewest clusters with which `separation` would call such values `valid`.
+
+    Differences that do not vary: by the interval of that case. Others: by CR2 t, with the variance
+    of the mean and its degrees of freedom scaled to that number of clusters. `None` where no number
+    would do, because the difference does not exceed the margin or no interval can be had.
+    """
+    gap = _gap(better, worse)
+    codes, labels = intervals.encode(clusters, len(gap))
+    count = len(labels)
+    if count == 0 or float(gap.mean()) <= margin:
+        return None
+    value, fewest = float(gap.mean()), max(min_clusters, 2)
+    if np.ptp(gap) <= 1e-12 * max(1.0, abs(value)):
+        limits = difference_bounds(bounds)
+
+        def shown_without_variation(number: int) -> bool:
+            low = intervals.without_variation(
+                value, number, number, confidence, "cluster", limits
+            ).low
+            return low is not None and low > margin
+
+        found = _smallest(shown_without_variation, fewest)
+        return None if found is None else Needed(found, True)
+    if count == 1:
+        return Needed(fewest, True)
+    from scipy.stats import t
+
+    sizes = np.bincount(codes).astype(float)
+    sums = np.bincount(codes, weights=gap).astype(float)[:, None]
+    error = float(np.sqrt(intervals.cr2_variance(sums, sizes)[0]))
+    freedom = intervals.degrees_of_freedom(sizes)
+
+    def shown(number: int) -> bool:
+        reach = t.ppf((1 + confidence) / 2, freedom * (number - 1) / (count - 1))
+        return bool(value - reach * error * np.sqrt(count / number) > margin)
+
+    found = _smallest(shown, fewest)
+    return None if found is None else Needed(found, False)
+
+
+_MOST_CLUSTERS = 10**6  # nobody has more, so none is needed
+
+
+def _smallest(holds: Callable[[int], bool], start: int) -> int | None:
+    """The smallest number from `start` on for which `holds`, which stays so once it does."""
+    high = start
+    while not holds(high):
+        high *= 2
+        if high > _MOST_CLUSTERS:
+            return None
+    low = start if high == start else high // 2
+    while low < high:
+        middle = (low + high) // 2
+        low, high = (low, middle) if holds(middle) else (middle + 1, high)
+    return high
 
 
 def _gap(a: ArrayLike, b: ArrayLike) -> Floats:
