@@ -19,11 +19,13 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from harness.drawing.figure import style_sheet
+from harness.drawing.svg import text_width
 from harness.drawing.words import short
 from harness.explainers.concepts.suites import title_of
 from harness.records import HarnessError
 from harness.report import charts, contents, samples, text
 from harness.report.attributions import galleries, worth
+from harness.report.columns import Column
 from harness.report.tables import Tables, coverage, outcome_bar
 from harness.results import ALL_MODELS, Estimate, Results, interval, number
 
@@ -140,13 +142,25 @@ def _scatter(tables: Tables) -> dict[str, object] | None:
         return None
     x, y, points = found
     limits = (x.summary.metric.range, y.summary.metric.range)
-    wide, left = charts.scatter(points, x.id, y.id, limits, (860, 480), "scatter wide")
-    narrow, left_narrow = charts.scatter(points, x.id, y.id, limits, (358, 400), "scatter narrow")
+    wide, left = charts.scatter(
+        points, _axis(x, 780), _axis(y, 410), limits, (860, 480), "scatter wide"
+    )
+    narrow, left_narrow = charts.scatter(
+        points, _axis(x, 280), _axis(y, 330), limits, (358, 400), "scatter narrow"
+    )
     missing = [p.name for p in points if p.x.value is None or p.y.value is None]
     return {
         "x": x, "y": y, "wide": wide, "narrow": narrow, "missing": missing,
         "unlabelled": left, "unlabelled_narrow": left_narrow,
     }  # fmt: skip
+
+
+def _axis(column: Column, room: float) -> str:
+    """A metric's name as far as an axis of `room` pixels has place for it."""
+    for name in (column.label, column.summary.metric.title, column.id):
+        if text_width(name) <= room:
+            return name
+    return short(column.id, int(room / text_width("n")))
 
 
 def _estimates(results: Results) -> Iterator[Estimate]:
