@@ -129,7 +129,13 @@ class Manifest:
             and {f.name: f.own_gold_hash for f in self.families}
             == {spec.family.name: spec.gold.hash for spec in suite.families}
             and (self.about, self.group_by, self.report_samples, self.max_unscored, self.require)
-            == (suite.about, suite.group_by, suite.report_samples, suite.max_unscored, suite.require)
+            == (
+                suite.about,
+                suite.group_by,
+                suite.report_samples,
+                suite.max_unscored,
+                suite.require,
+            )
         )
 
     def save(self, store: Store) -> None:

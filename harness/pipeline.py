@@ -448,7 +448,8 @@ def _keep(store: Store, result: RunResult) -> None:
     again to print its verdict."""
     kept = {
         "verdict": result.verdict, "unscorable": result.unscorable, "not_run": result.not_run,
-        "max_unscored": result.max_unscored, "unmet": result.unmet, "page": file_hash(result.report),
+        "max_unscored": result.max_unscored, "unmet": result.unmet,
+        "page": file_hash(result.report),
     }  # fmt: skip
     store.set_meta({"finished": bool(store.meta().get("complete")), "result": kept})
 
