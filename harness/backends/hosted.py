@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import socket
 import ssl
 from collections.abc import Mapping, Sequence
@@ -118,8 +119,10 @@ class HostedServer(Server):
         )
         query = dict(self.url.query)
         address = str(self.url.with_query(None).with_user(None)).rstrip("/")
+        sent: dict[str, Any] = dict.fromkeys(_ambient_headers(), openai.omit)
+        sent |= {name: self.headers[name] for name in self.given}
         options: dict[str, Any] = {
-            "default_headers": {name: self.headers[name] for name in self.given},
+            "default_headers": sent,
             "default_query": query,
             "http_client": http,
             "timeout": None,
@@ -210,6 +213,12 @@ class HostedServer(Server):
         if self.proxy is not None and isinstance(error, ConnectionRefusedError | socket.gaierror):
             return f"the proxy {self.proxy_shown} cannot be reached"
         return super().reason(error, seconds)
+
+
+def _ambient_headers() -> list[str]:
+    """The names of headers that the client would take from the environment."""
+    lines = os.environ.get("OPENAI_CUSTOM_HEADERS", "").split("\n")
+    return [line.partition(":")[0].strip() for line in lines if ":" in line]
 
 
 class _ProxyRefusal(NoConnection):
