@@ -13,7 +13,7 @@ import os
 import socket
 import ssl
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -65,6 +65,7 @@ class HostedServer(Server):
     key: str | None = field(repr=False)
     given: tuple[str, ...]  # the names of the suite's own headers
     deployment: str | None  # Azure's; `None` where the service is not Azure
+    rooted: bool = False  # whether paths are those of the host itself, outside the API
 
     @classmethod
     def of(
@@ -147,6 +148,12 @@ class HostedServer(Server):
         client.project = self.service.project
         return client
 
+    def root(self) -> HostedServer:
+        """The same server, its own pages instead of the API's."""
+        path = self.url.path.rstrip("/").removesuffix("/v1")
+        url = self.url.with_path(path or "/", keep_query=True)
+        return replace(self, url=url, rooted=True)
+
     async def send(
         self, session: Any, path: str, body: bytes | None, seconds: float
     ) -> tuple[int, str, Mapping[str, str]]:
@@ -167,13 +174,14 @@ class HostedServer(Server):
         import httpx2
         import openai
 
+        address = str(self.url / path) if self.rooted else f"/{path}"
         try:
             async with asyncio.timeout(seconds):
                 if body is None:
-                    response = await client.get(f"/{path}", cast_to=httpx2.Response)
+                    response = await client.get(address, cast_to=httpx2.Response)
                 else:
                     response = await client.post(
-                        f"/{path}", cast_to=httpx2.Response, content=self._addressed(body)
+                        address, cast_to=httpx2.Response, content=self._addressed(body)
                     )
         except openai.APIStatusError as error:
             response = error.response

@@ -25,7 +25,7 @@ _KEPT = 300.0  # seconds; Azure's own libraries renew a token when less than tha
 _LONGEST_COMMAND = 60.0  # seconds; chosen: whoever waits longer is waiting for a person
 
 
-class TokenError(HarnessError):
+class TokenError(HarnessError, ValueError):
     """No token could be fetched; the sentence holds nothing of a token or a command's arguments."""
 
 

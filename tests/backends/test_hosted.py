@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import json
 import logging
 import socket
 import ssl
@@ -24,7 +25,7 @@ from fake_server import (
     serving,
 )
 
-from harness import documents, resolve
+from harness import documents, resolve, suite
 from harness.backends.openai import OpenAI
 from harness.identity import digest, request_key
 from harness.records import Generation, HarnessError
@@ -368,6 +369,40 @@ def test_how_a_service_is_reached_is_no_part_of_the_suites_identity(
     plain = identity("base_url: 'http://h/v1'", tmp_path)
     assert identity(f"base_url: 'http://h/v1', {fields}", tmp_path) == plain
     assert identity("base_url: 'http://h/v1', api: responses", tmp_path) != plain
+
+
+def test_deployments_are_asked_apart_and_clients_of_one_address_are_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KEY", KEY)
+    (tmp_path / "notes.csv").write_text("id,note\na,Cramps\n", "utf-8")
+    azure = {"api_version": "v", "client": "openai", "api_key": "${KEY}", "base_url": "http://h"}
+    models = [
+        {"name": "one", "azure_deployment": "d1", **azure},
+        {"name": "two", "azure_deployment": "d2", **azure},
+        {"name": "lean", "base_url": "http://h/v1"},
+        {"name": "client", "base_url": "http://h/v1", "client": "openai", "organization": "o"},
+    ]
+    written = {
+        "name": "x",
+        "source": {"kind": "table", "path": "notes.csv", "text": "note", "id": "id"},
+        "families": ["medical-question"],
+        "models": [{"backend": "openai", "model": "m", **model} for model in models],
+        "controls": "none",
+    }
+    path = tmp_path / "suite.json"
+    path.write_text(json.dumps(written), "utf-8")
+    entries = {model.name: model.entry for model in suite.load(path).models}
+    assert entries == {"one": "one", "two": "two", "lean": "lean", "client": "lean"}
+
+
+def test_what_a_server_shows_of_its_model_is_the_same_whoever_looks() -> None:
+    with serving(lambda *_: completion()) as server:
+        shown = {"id": "m", "owned_by": "vllm", "root": "/models/m", "max_model_len": 64}
+        server.models = Reply({"data": [shown]})
+        seen = [asyncio.run(OpenAI("m", server.url, KEY, client=c).observe()) for c in CLIENTS]
+    assert seen[0] == seen[1]
+    assert seen[0].signs["build"] == "0.33"
 
 
 # --- secrets ------------------------------------------------------------------------------
