@@ -11,6 +11,7 @@ from harness.analysis.agreement import agreements, human_labels
 from harness.analysis.classifier_page import classifier_page
 from harness.analysis.controls import metric_summaries, separations
 from harness.analysis.explainers import concepts, evaluation, explainers
+from harness.analysis.mistakes import on_mistakes, with_mistakes
 from harness.analysis.provenance import origin_warnings, origins, who_answered, with_taken
 from harness.analysis.score_table import ScoreTable
 from harness.analysis.verdict import verdict, without_answers
@@ -54,6 +55,8 @@ def analyse(run: Run, scorers: Mapping[str, Any], *, generalise_variants: bool =
     agreed = agreements(labels.judged, seed=manifest.seed, cluster_name=manifest.cluster_name)
     origin = origins(run)
     floors = models.gains_over_floor(table, accuracy) if accuracy else {}
+    mistakes = on_mistakes(table, accuracy) if accuracy and accuracy not in invalid else ()
+    said = verdict(headlines, metrics, summaries, ranks, comparisons, floors, gold, agreed)
     return Results(
         suite=manifest.suite,
         run=run.store.folder.name,
@@ -64,7 +67,8 @@ def analyse(run: Run, scorers: Mapping[str, Any], *, generalise_variants: bool =
         samples=len(run.samples),
         finished=run.complete,
         verdict=with_taken(
-            verdict(headlines, metrics, summaries, ranks, comparisons, floors, gold, agreed), origin
+            with_mistakes(said, accuracy or "", mistakes),
+            origin,
         ),
         warnings=(
             *manifest.warnings,
