@@ -11,7 +11,7 @@ from harness.analysis.agreement import agreements, human_labels
 from harness.analysis.classifier_page import classifier_page
 from harness.analysis.controls import metric_summaries, separations
 from harness.analysis.explainers import concepts, evaluation, explainers
-from harness.analysis.mistakes import on_mistakes, with_mistakes
+from harness.analysis.mistakes import accuracy_by_label, on_mistakes, with_mistakes
 from harness.analysis.provenance import origin_warnings, origins, who_answered, with_taken
 from harness.analysis.score_table import ScoreTable
 from harness.analysis.verdict import verdict, without_answers
@@ -55,7 +55,8 @@ def analyse(run: Run, scorers: Mapping[str, Any], *, generalise_variants: bool =
     agreed = agreements(labels.judged, seed=manifest.seed, cluster_name=manifest.cluster_name)
     origin = origins(run)
     floors = models.gains_over_floor(table, accuracy) if accuracy else {}
-    mistakes = on_mistakes(table, accuracy) if accuracy and accuracy not in invalid else ()
+    against_truth = accuracy_by_label(table, invalid)
+    mistakes = on_mistakes(table, against_truth) if against_truth else ()
     said = verdict(headlines, metrics, summaries, ranks, comparisons, floors, gold, agreed)
     return Results(
         suite=manifest.suite,
@@ -67,7 +68,7 @@ def analyse(run: Run, scorers: Mapping[str, Any], *, generalise_variants: bool =
         samples=len(run.samples),
         finished=run.complete,
         verdict=with_taken(
-            with_mistakes(said, accuracy or "", mistakes),
+            with_mistakes(said, against_truth or "", mistakes),
             origin,
         ),
         warnings=(

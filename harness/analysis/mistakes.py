@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass, replace
 
 from harness.analysis.score_table import ScoreTable
@@ -21,6 +21,21 @@ class OnMistakes:
     wrong: Estimate
     right: Estimate
     samples: int  # that the classifier got wrong
+
+
+def accuracy_by_label(table: ScoreTable, invalid: Container[str] = ()) -> str | None:
+    """The valid accuracy metric that mistakes are judged by; `None` where there is none.
+
+    One against the gold of the true label (`vs_true`) comes first: an explanation of the wrong label
+    costs it claims, while a measure of what is seen in the input may not notice.
+    """
+    named = [
+        name
+        for name, (_, metric) in table.metrics.items()
+        if metric.headline == "accuracy" and name not in invalid
+    ]
+    scored = [name for name in named if any(table.rows(name, model) for model in table.models)]
+    return next((name for name in scored if "vs_true" in name), next(iter(scored), None))
 
 
 def on_mistakes(table: ScoreTable, metric: str) -> list[OnMistakes]:

@@ -11,7 +11,7 @@ import pytest
 from small_suite import changed, write
 
 import harness
-from harness.analysis.mistakes import on_mistakes, with_mistakes
+from harness.analysis.mistakes import accuracy_by_label, on_mistakes, with_mistakes
 from harness.analysis.models import gains_over_floor
 from harness.analysis.score_table import ScoreTable
 from harness.pipeline import report
@@ -224,6 +224,8 @@ def table(run_folder: Path) -> Iterator[ScoreTable]:
 def test_the_verdict_says_what_models_do_where_the_classifier_is_wrong(
     table: ScoreTable, results: Results
 ) -> None:
+    assert accuracy_by_label(table) == "claims.recall_vs_true"
+    assert accuracy_by_label(table, {"claims.recall_vs_true"}) is None
     found = {one.model: one for one in on_mistakes(table, "claims.recall_vs_true")}
     assert found["truth"].wrong.value == found["truth"].right.value == 1.0
     assert (found["told"].wrong.value, found["told"].right.value) == (0.0, 1.0)
