@@ -26,8 +26,8 @@ class OnMistakes:
 def accuracy_by_label(table: ScoreTable, invalid: Container[str] = ()) -> str | None:
     """The valid accuracy metric that mistakes are judged by; `None` where there is none.
 
-    One against the gold of the true label (`vs_true`) comes first: an explanation of the wrong label
-    costs it claims, while a measure of what is seen in the input may not notice.
+    One against the gold of the true label (`vs_true`) comes first: an explanation of the wrong
+    label costs it claims, while a measure of what is seen in the input may not notice.
     """
     named = [
         name
