@@ -216,6 +216,8 @@ class HostedServer(Server):
 
     def reason(self, error: Exception, seconds: float) -> str:
         """Why no answer came, for people."""
+        if isinstance(error, tokens.TokenError):
+            return self.hide(str(error))
         if isinstance(error, _ProxyRefusal):
             return f"the proxy {self.proxy_shown} answers {error}"
         if self.proxy is not None and isinstance(error, ConnectionRefusedError | socket.gaierror):
