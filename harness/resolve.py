@@ -22,10 +22,13 @@ _PARTS: dict[Any, int] = {
 }  # fmt: skip
 # Fields that say where and how something is reached, not what it is: no part of identity.
 _TRANSPORT = frozenset(
-    ("ca_bundle", "timeout", "max_retries", "concurrency", "environment", "start_timeout")
-)
+    (
+        "ca_bundle", "timeout", "max_retries", "concurrency", "environment", "start_timeout",
+        "client", "api_version", "azure_deployment", "token_provider", "organization", "project",
+    )
+)  # fmt: skip
 # Fields that may hold a secret beside what is none. They are transport as well.
-_MIXED = frozenset({"base_url", "proxy", "headers", "env"})
+_MIXED = frozenset({"base_url", "proxy", "headers", "env", "token_command"})
 _SECRETS = frozenset({"authorization", "credentials", "token", "password", "secret"})
 _SECRET_ENDINGS = (
     "api_key", "apikey", "secret_key", "access_key", "_secret", "_password",

@@ -30,6 +30,7 @@ CONTROL_PREFIX = "control:"
 # Of a suite: what changes no request, so that an edit of it goes on with the same run.
 _NOT_ASKED = frozenset({"about", "limits", "max_unscored", "report", "require", "scorers"})
 _NOT_ASKED_OF_MODELS = frozenset({"price", "same_as"})
+_ADDRESS = ("base_url", "azure_deployment")  # of what is reached, these say whom
 
 _UNSAID = object()  # a field that is not there, where null says something
 
@@ -426,7 +427,7 @@ def _with_entries(document: documents.Document, models: Sequence[ModelSpec]) -> 
 
 def _reached(model: ModelSpec) -> list[Any]:
     """All that makes the answers of one entry another's: what is asked, and of whom."""
-    options = {k: v for k, v in model.options.items() if k == "base_url" or _tells_apart(k)}
+    options = {k: v for k, v in model.options.items() if k in _ADDRESS or _tells_apart(k)}
     return [model.backend, model.model, model.sampling, options]
 
 

@@ -11,6 +11,7 @@ from harness.analysis.agreement import agreements, human_labels
 from harness.analysis.classifier_page import classifier_page
 from harness.analysis.controls import metric_summaries, separations
 from harness.analysis.explainers import concepts, evaluation, explainers
+from harness.analysis.mistakes import accuracy_by_label, on_mistakes, with_mistakes
 from harness.analysis.provenance import origin_warnings, origins, who_answered, with_taken
 from harness.analysis.requirements import requirements
 from harness.analysis.score_table import ScoreTable
@@ -57,19 +58,11 @@ def analyse(run: Run, scorers: Mapping[str, Any], *, generalise_variants: bool =
     origin = origins(run)
     floors = models.gains_over_floor(table, accuracy) if accuracy else {}
     required = requirements(table, metrics, manifest.require)
-    return Results(
-        suite=manifest.suite,
-        run=run.store.folder.name,
-        created=manifest.created,
-        harness_version=manifest.harness_version,
-        seed=manifest.seed,
-        cluster=manifest.cluster_name,
-        samples=len(run.samples),
-        finished=run.complete,
-        verdict=with_taken(
-            verdict(
-                headlines, metrics, summaries, ranks, comparisons, floors, gold, agreed, required
-            ),
+    against_truth = accuracy_by_label(table, invalid)
+    mistakes = on_mistakes(table, against_truth) if against_truth else ()
+    said = verdict(
+        headlines, metrics, summaries, ranks, comparisons, floors, gold, agreed, required
+    )
             origin,
         ),
         warnings=(

@@ -10,6 +10,7 @@ import base64
 import errno
 import math
 import os
+import socket
 import ssl
 from collections import defaultdict
 from collections.abc import Mapping
@@ -17,6 +18,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 from yarl import URL
@@ -24,13 +26,26 @@ from yarl import URL
 from harness.backends.replies import error_message
 from harness.records import HarnessError
 
+REDIRECTED = "the server sends elsewhere; correct base_url"
+
+
+class NoConnection(OSError):
+    """No connection came about, for a reason of the system's that has no class of its own."""
+
+
+# Whoever refuses, is unknown or untrusted now will be in a second.
+UNREACHABLE = (
+    aiohttp.ClientConnectorError, aiohttp.ClientHttpProxyError, ssl.SSLError,
+    ConnectionRefusedError, socket.gaierror, NoConnection,
+)  # fmt: skip
+
 
 @dataclass
 class Pool:
     """The connections of one event loop, how many use them, and who must wait."""
 
     loop: asyncio.AbstractEventLoop
-    session: aiohttp.ClientSession
+    session: Any  # what the server's `open` gave
     slots: asyncio.Semaphore
     first: defaultdict[frozenset[str], asyncio.Lock] = field(
         default_factory=lambda: defaultdict(asyncio.Lock)
@@ -38,9 +53,8 @@ class Pool:
     users: int = 0
 
     @classmethod
-    def open(cls, loop: asyncio.AbstractEventLoop, size: int, tls: ssl.SSLContext | bool) -> Pool:
-        session = aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=size, ssl=tls))
-        return cls(loop, session, asyncio.Semaphore(size))
+    def open(cls, loop: asyncio.AbstractEventLoop, size: int, server: Server) -> Pool:
+        return cls(loop, server.open(size), asyncio.Semaphore(size))
 
 
 @dataclass(frozen=True)
@@ -90,8 +104,12 @@ class Server:
         shown = "" if through is None else _shown(through)
         return cls(_shown(url), url, sent, secrets, through, shown, tls, bool(key))
 
+    def open(self, size: int) -> Any:
+        """A session for one event loop, with an asynchronous `close`; `send` goes through it."""
+        return aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=size, ssl=self.tls))
+
     async def send(
-        self, session: aiohttp.ClientSession, path: str, body: bytes | None, seconds: float
+        self, session: Any, path: str, body: bytes | None, seconds: float
     ) -> tuple[int, str, Mapping[str, str]]:
         """Status, text and headers of one exchange; a redirect would lose body or key, so none."""
         address = (self.url / path).with_query(self.url.query)
@@ -106,7 +124,7 @@ class Server:
         ) as response:
             text = (await response.read()).decode("utf-8-sig", "replace")
             if 300 <= response.status < 400:
-                text = "the server sends elsewhere; correct base_url"
+                text = REDIRECTED
             return response.status, text, response.headers
 
     def root(self) -> Server:
@@ -137,7 +155,9 @@ class Server:
             return f"the proxy {self.proxy_shown} cannot be reached"
         if isinstance(error, aiohttp.ClientHttpProxyError):
             return f"the proxy {self.proxy_shown} answers HTTP {error.status}"
-        if isinstance(error, aiohttp.ClientConnectorCertificateError):
+        if isinstance(
+            error, (aiohttp.ClientConnectorCertificateError, ssl.SSLCertVerificationError)
+        ):
             return "its certificate is not trusted; name its authority in ca_bundle"
         if isinstance(error, (aiohttp.ClientSSLError, ssl.SSLError)):
             return "the TLS handshake failed; is it https that it speaks?"
@@ -147,7 +167,15 @@ class Server:
             number = error.os_error.errno
             refused = number == errno.ECONNREFUSED or "refused" in str(error).lower()
             return "connection refused" if refused else os.strerror(number or errno.EIO).lower()
-        if isinstance(error, (aiohttp.ClientConnectionError, aiohttp.ClientPayloadError)):
+        if isinstance(error, ConnectionRefusedError):
+            return "connection refused"
+        if isinstance(error, NoConnection):
+            return os.strerror(error.errno or errno.EIO).lower()
+        if isinstance(error, socket.gaierror):
+            return f"the name '{self.url.host}' is not known"
+        if isinstance(
+            error, (aiohttp.ClientConnectionError, aiohttp.ClientPayloadError, ConnectionError)
+        ):
             return "the connection broke off"
         return self.hide(f"{type(error).__name__}: {error}")
 

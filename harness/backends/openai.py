@@ -1,6 +1,6 @@
 """Any server that speaks OpenAI's chat completions: hosted, vLLM, SGLang, TGI, llama.cpp, Ollama.
 
-The transport is aiohttp: pooled connections, a proxy, a CA bundle, retries with back-off.
+The transport is aiohttp, or OpenAI's own client for hosted services; retries are ours in both.
 What a server does not take (temperature, seed, a system role, `max_completion_tokens`) is found
 out once, left out from then on, and said in the notes of every generation it concerns.
 """
@@ -10,9 +10,8 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
-import ssl
 import time
-from collections.abc import AsyncIterator, Callable, Collection, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -21,9 +20,11 @@ from typing import Any
 import aiohttp
 
 from harness import fields
+from harness.backends import responses
 from harness.backends.answers import well_formed
 from harness.backends.chat import media_of
-from harness.backends.connection import Pool, Server, retry_after
+from harness.backends.connection import UNREACHABLE, Pool, Server, retry_after
+from harness.backends.hosted import HostedServer, Service
 from harness.backends.likelihood import (
     NO_COMPLETIONS,
     NO_LOGPROBS,
@@ -40,6 +41,7 @@ from harness.backends.replies import (
     true_status,
 )
 from harness.backends.signs import look
+from harness.backends.tokens import Provider, TokenError
 from harness.identity import draw
 from harness.records import (
     Capabilities,
@@ -55,6 +57,10 @@ _LONGEST_WAIT = 30.0
 _LONGEST_RETRY_AFTER = 300.0  # a server that asks for more is not waited for
 _HEALTH_TIMEOUT = 10.0
 _EXTRAS = ("logprobs", "token_ids")
+_APIS = ("chat", "responses")
+_CLIENTS = ("aiohttp", "openai")
+_PATHS = {"chat": "chat/completions", "responses": "responses"}
+_READERS = {"chat": read_reply, "responses": responses.read_response}
 _LIMITS = ("max_completion_tokens", "max_tokens")
 # What a request, its identity or the reading of its answer already settle.
 _SETTLED = ("messages", "model", "n", "seed", "stream", *_LIMITS)
@@ -79,6 +85,16 @@ class OpenAI:
       the latter holds nothing that the harness sets
     - `extras`: what is wanted beyond the text: `logprobs: k` (0 to 20), `token_ids: true` (vLLM)
     - `revision`: of the weights served, if you know it
+    - `api`: `chat` (completions), or `responses` where a model has only the Responses API; that is
+      part of the request's identity
+    - `client`: `aiohttp`, or `openai`: OpenAI's own client, for what hosted services need. The
+      following want the latter, and like it say how a service is reached, not what is asked:
+    - `api_version`: Azure's; `base_url` is then the endpoint, without a path. `azure_deployment` is
+      the deployment, where it is not called like the model
+    - `token_command`: a command that prints an access token (no shell); `token_provider`: a
+      function that returns one, or `package.module:function`, or `./file.py:function` beside the
+      suite. A token is used for five minutes, and renewed where it is refused
+    - `organization`, `project`: OpenAI's, for accounts in several
 
     Raises `HarnessError` for a field that cannot be right.
     """
@@ -105,6 +121,15 @@ class OpenAI:
         extra_body: Mapping[str, Any] | None = None,
         extras: Mapping[str, Any] | None = None,
         revision: str | None = None,
+        api: str = "chat",
+        client: str = "aiohttp",
+        api_version: str | None = None,
+        azure_deployment: str | None = None,
+        token_command: str | Sequence[str] | None = None,
+        token_provider: str | Provider | None = None,
+        organization: str | None = None,
+        project: str | None = None,
+        beside: str | None = None,
     ) -> None:
         fields.seconds(self._where, timeout=timeout)
         fields.whole(self._where, 0, max_retries=max_retries)
@@ -120,7 +145,11 @@ class OpenAI:
         )
         fields.one_of(self._where, _LIMITS, max_tokens_field=max_tokens_field)
         fields.extras(self._where, extras, _EXTRAS)
-        settled = next((name for name in _SETTLED if name in (extra_body or ())), None)
+        fields.one_of(self._where, _APIS, api=api)
+        fields.one_of(self._where, _CLIENTS, client=client)
+        self._api = api
+        names = (*_SETTLED, *(responses.SETTLED if api == "responses" else ()))
+        settled = next((name for name in names if name in (extra_body or ())), None)
         if settled is not None:
             raise HarnessError(
                 f"{self._where}: extra_body may not hold '{settled}', which the harness sets"
@@ -146,11 +175,24 @@ class OpenAI:
             self.extras["system_role"] = False
         if not temperature:
             self.extras["temperature"] = False
-        self._server = Server.at(base_url, api_key, headers or {}, ca_bundle, proxy)
+        if api != "chat":
+            self.extras["api"] = api
+        service = Service(
+            api_version, azure_deployment, organization, project, token_command, token_provider
+        )
+        reached = (base_url, api_key, headers or {}, ca_bundle, proxy)
+        if client == "openai":
+            folder = Path(beside) if beside is not None else None
+            self._server: Server = HostedServer.of(model, *reached, service, folder)
+        elif service.given():
+            raise HarnessError(f"{self._where}: {service.given()[0]} needs client: openai")
+        else:
+            self._server = Server.at(*reached)
         self.place: str | None = self._server.shown
         self._timeout = timeout
         self._max_retries = max_retries
-        self._limits = (max_tokens_field, *(name for name in _LIMITS if name != max_tokens_field))
+        others = (name for name in _LIMITS if name != max_tokens_field)
+        self._limits = (max_tokens_field, *others) if api == "chat" else (responses.LIMIT,)
         self._refused: set[str] = set()  # what this server does not take
         self._tried: set[frozenset[str]] = set()  # sets of parameters it has answered to
         self._unable: str | None = None  # why it cannot say how likely an answer is
@@ -181,8 +223,10 @@ class OpenAI:
             async with self._connected() as pool:
                 status, body, _ = await server.send(pool.session, "models", None, seconds)
                 if status in (404, 405):  # some list no models; an empty request costs nothing
-                    asked = await server.send(pool.session, "chat/completions", b"{}", seconds)
+                    asked = await server.send(pool.session, _PATHS[self._api], b"{}", seconds)
                     status = 200 if asked[0] in (400, 422) else asked[0]
+        except TokenError as error:
+            return f"nobody can sign in at {server.shown}: {server.hide(str(error))}"
         except (aiohttp.ClientError, OSError, ValueError) as error:
             return f"there is no server at {server.shown}: {server.reason(error, seconds)}"
         if status in (401, 403):
@@ -223,6 +267,8 @@ class OpenAI:
         answer = request.continuation or ()
         if media_of(request.messages):
             return unsaid("a server cannot be given a prompt with pictures as token ids")
+        if self._api != "chat":
+            return unsaid("the Responses API does not say how likely an answer is")
         if self._unable is not None:  # what a server cannot do at all, it is asked once
             return unsaid(self._unable)
         extras = {name: value for name, value in request.extras.items() if name != "logprobs"}
@@ -282,13 +328,14 @@ class OpenAI:
         Raises `HarnessError` for media that the model is not declared to take.
         """
         takes_system = self.capabilities.system_role and "system" not in self._refused
-        body = {
-            "model": self.model,
-            "messages": sent_messages(
-                request.messages, self.model, takes_system, self.capabilities.images
-            ),
-            **self._parameters(request, self._refused),
-        }
+        messages = sent_messages(
+            request.messages, self.model, takes_system, self.capabilities.images
+        )
+        body = {"model": self.model, **self._parameters(request, self._refused)}
+        if self._api == "chat":
+            body["messages"] = messages
+        else:
+            body["input"] = responses.as_input(messages)
         text = json.dumps(body, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
         return well_formed(text).encode("utf-8")
 
@@ -311,6 +358,8 @@ class OpenAI:
             described = {"name": "answer", "schema": request.schema, "strict": True}
             asked["response_format"] = {"type": "json_schema", "json_schema": described}
         asked |= self.extras.get("extra_body", {})
+        if self._api == "responses":
+            asked = responses.as_parameters(asked)
         return {
             name: value
             for name, value in asked.items()
@@ -326,25 +375,27 @@ class OpenAI:
 
     # --- asking ---------------------------------------------------------------------------
 
-    async def _ask(self, session: aiohttp.ClientSession, request: Request) -> Generation:
+    async def _ask(self, session: Any, request: Request) -> Generation:
         """Sends a request until it is answered, each time without what was refused."""
         while True:
             sent = self._names(request, self._refused)
             refused, answer = await self._attempts(session, self.body(request), sent)
             if refused is None:
                 return answer
-            both = ("logprobs", "top_logprobs")
+            both = ("include" if self._api == "responses" else "logprobs", "top_logprobs")
             self._refused.update(both if refused in both else (refused,))
 
     async def _attempts(
         self,
-        session: aiohttp.ClientSession,
+        session: Any,
         body: bytes,
         sent: Collection[str],
-        path: str = "chat/completions",
-        read: Callable[[str], Generation] = read_reply,
+        path: str | None = None,
+        read: Callable[[str], Generation] | None = None,
     ) -> tuple[str | None, Generation]:
         """What of `sent` the server refuses, or else its answer, after as many tries as allowed."""
+        path = path or _PATHS[self._api]
+        read = read or _READERS[self._api]
         digest = hashlib.sha256(body).hexdigest()
         timeouts = 0
         for attempt in range(self._max_retries + 1):
@@ -358,12 +409,8 @@ class OpenAI:
                 answer = Generation(
                     outcome="transport", error=f"no answer from {self._server.shown}: {said}"
                 )
-                # Whoever refuses, is unknown or untrusted now will be in a second; a server that
-                # is silent for a whole timeout gets one more chance, not five.
-                again = not isinstance(error, aiohttp.ClientConnectorError) and timeouts < 2
-                again = again and not isinstance(
-                    error, (aiohttp.ClientHttpProxyError, ssl.SSLError)
-                )
+                # A server that is silent for a whole timeout gets one more chance, not five.
+                again = not isinstance(error, UNREACHABLE) and timeouts < 2
             else:
                 status = true_status(status, reply)
                 if status < 300:
@@ -407,7 +454,7 @@ class OpenAI:
         """The pool of the running event loop, with one more user."""
         loop = asyncio.get_running_loop()
         if self._pool is None or self._pool.loop is not loop:
-            self._pool = Pool.open(loop, self.capabilities.concurrency, self._server.tls)
+            self._pool = Pool.open(loop, self.capabilities.concurrency, self._server)
         self._pool.users += 1
         return self._pool
 

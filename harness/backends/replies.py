@@ -148,6 +148,10 @@ _NO_SYSTEM = re.compile(
 )
 
 
+# A response of the Responses API that failed on the way has one of these codes, and status 200.
+_CODES: dict[str, int] = {"server_error": 500, "rate_limit_exceeded": 429}
+
+
 def true_status(status: int, body: str) -> int:
     """The status of a reply; an error sent with 200, as gateways do, has that of its code."""
     if status >= 300 or '"error"' not in body:
@@ -159,6 +163,7 @@ def true_status(status: int, body: str) -> int:
     if not isinstance(reply, dict) or reply.get("choices") or not reply.get("error"):
         return status
     code = reply["error"].get("code") if isinstance(reply["error"], dict) else None
+    code = _CODES.get(code, code) if isinstance(code, str) else code
     return code if isinstance(code, int) and 400 <= code < 600 else 400
 
 

@@ -1,6 +1,7 @@
-"""vLLM's OpenAI server, started for one model from its own environment, ended with the run.
+"""vLLM's OpenAI server, started for one model, ended with the run.
 
-vLLM pins other versions than ours, so it runs in a virtual environment that the suite names.
+On a GPU vLLM is installed beside the harness; on a CPU, where it is another package with pins of
+its own, it runs in a virtual environment that the suite names.
 A supervisor process ends the server with all its processes, however the run ends; what is asked
 and answered goes over the `openai` backend's transport.
 """
@@ -8,11 +9,13 @@ and answered goes over the `openai` backend's transport.
 from __future__ import annotations
 
 import asyncio
+import importlib.util
 import json
 import os
 import re
 import secrets
 import shutil
+import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -30,6 +33,7 @@ from harness.identity import sha256
 from harness.records import Generation, HarnessError, InfrastructureError, Request
 
 _MODULE = "vllm.entrypoints.openai.api_server"
+_OWN = ".venv-vllm"  # as `make vllm-cpu` makes it
 _PORTS = 3  # ports tried where another process takes the one that was free a moment ago
 _OURS = ("model", "model-tag", "served-model-name", "revision", "tokenizer-revision", "host",
          "port", "uds", "api-key", "config", "ssl-keyfile", "ssl-certfile", "ssl-ca-certs",
@@ -52,7 +56,8 @@ class VLLM(OpenAI):
     """A model served by a vLLM server of its own on a free port of 127.0.0.1.
 
     - `model`: a folder, `builtin:NAME`, or a name on the hub, which the server itself fetches
-    - `environment`: the virtual environment that has vLLM
+    - `environment`: the virtual environment that has vLLM, where it is not the harness's own; where
+      nothing is given and vLLM is not installed beside the harness, `.venv-vllm`
     - `server`: options of vLLM's server, with dashes or underscores: `gpu-memory-utilization: 0.9`,
       `tensor-parallel-size: 2`; true is `--name`, false `--no-name`, null leaves it out, a mapping
       goes as JSON, a list as several values. Those that may change an answer are part of the
@@ -75,7 +80,7 @@ class VLLM(OpenAI):
     def __init__(
         self,
         model: str,
-        environment: str | Path = ".venv-vllm",
+        environment: str | Path | None = None,
         server: Mapping[str, Any] | None = None,
         env: Mapping[str, Any] | None = None,
         start_timeout: float = 600.0,
@@ -117,8 +122,12 @@ class VLLM(OpenAI):
         }
         if settings:
             self.extras["server"] = settings
-        self._environment = Path(environment).expanduser().absolute()
-        self._environment_shown = str(environment)
+        if environment is None and importlib.util.find_spec("vllm") is not None:
+            self._python, self._environment_shown = Path(sys.executable), "the harness's own"
+        else:
+            self._environment_shown = str(environment or _OWN)
+            folder = Path(self._environment_shown).expanduser().absolute()
+            self._python = folder / "bin" / "python"
         self._env = {str(name): str(value) for name, value in (env or {}).items()}
         self._start_timeout = float(start_timeout)
         self._process: ServerProcess | None = None
@@ -195,14 +204,10 @@ class VLLM(OpenAI):
             return None
         shown = self._environment_shown
         return (
-            f"there is no environment with vLLM at {shown} (it has no bin/python); make it with "
-            f"'make vllm-cpu' or, for a GPU, 'python3 -m venv {shown} && {shown}/bin/pip install "
-            "vllm', or name another folder in 'environment'"
+            f"vLLM is not installed beside the harness, and there is no environment with it at "
+            f"{shown} (it has no bin/python); on a GPU 'make vllm-gpu' makes one that holds both, "
+            "on a CPU 'make vllm-cpu' makes .venv-vllm; 'environment' names another folder"
         )
-
-    @property
-    def _python(self) -> Path:
-        return self._environment / "bin" / "python"
 
     async def _serve(self) -> None:
         """Launches the server and waits for it, on another port where the first was taken."""
@@ -247,11 +252,12 @@ class VLLM(OpenAI):
         return command
 
     def _server_env(self) -> dict[str, str]:
-        """The run's environment variables as the other environment's `activate` would have them."""
+        """The run's environment variables as the environment's `activate` would have them."""
         strange = ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV")
         inherited = {name: value for name, value in os.environ.items() if name not in strange}
-        path = f"{self._environment / 'bin'}{os.pathsep}{inherited.get('PATH', os.defpath)}"
-        own = {"PATH": path, "VIRTUAL_ENV": str(self._environment), "PYTHONSAFEPATH": "1"}
+        folder = self._python.parent
+        path = f"{folder}{os.pathsep}{inherited.get('PATH', os.defpath)}"
+        own = {"PATH": path, "VIRTUAL_ENV": str(folder.parent), "PYTHONSAFEPATH": "1"}
         return {**inherited, **own, **self._env}
 
     def _log_path(self) -> Path:

@@ -67,8 +67,12 @@ class FakeServer:
     scheme: str = "http"
 
     @property
+    def root(self) -> str:
+        return f"{self.scheme}://127.0.0.1:{self.port}"
+
+    @property
     def url(self) -> str:
-        return f"{self.scheme}://127.0.0.1:{self.port}/v1"
+        return f"{self.root}/v1"
 
     @property
     def requests(self) -> list[dict[str, Any]]:
@@ -95,6 +99,9 @@ class FakeServer:
             request.transport.abort()
         return self._send(reply)
 
+    async def version(self, _: web.Request) -> web.Response:
+        return self._send(Reply({"version": "0.33"}))  # a page outside the API, as vLLM's
+
     def _send(self, reply: Reply) -> web.Response:
         text = reply.body if isinstance(reply.body, str) else json.dumps(reply.body)
         return web.Response(text=text, status=reply.status, headers=reply.headers)
@@ -107,6 +114,8 @@ def serving(script: Script, tls: ssl.SSLContext | None = None) -> Iterator[FakeS
     with in_thread() as loop:
         app = web.Application(client_max_size=2**26)
         app.router.add_route("*", "/v1/{rest:.*}", server.answer)
+        app.router.add_route("*", "/openai/{rest:.*}", server.answer)  # as Azure's paths begin
+        app.router.add_get("/version", server.version)
         runner = web.AppRunner(app, shutdown_timeout=0.1)
 
         async def start() -> int:

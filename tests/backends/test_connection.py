@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import ssl
-import subprocess
 from email.utils import formatdate
 from pathlib import Path
 from typing import Any
@@ -173,22 +172,6 @@ def test_a_proxy_is_really_used() -> None:
         (answer,) = ask(OpenAI("m", server.url, proxy=f"http://127.0.0.1:{proxy.port}"), request())
     assert answer.text == "through"
     assert proxy.heads[0].startswith(f"POST {server.url}/chat/completions")
-
-
-@pytest.fixture(scope="module")
-def certificates(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, ssl.SSLContext]:
-    """A certificate for 127.0.0.1 that only its own file vouches for, and a server's context."""
-    folder = tmp_path_factory.mktemp("tls")
-    certificate, key = folder / "ca.pem", folder / "key.pem"
-    subprocess.run(
-        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1",
-         "-nodes", "-days", "2", "-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1",
-         "-keyout", str(key), "-out", str(certificate)],
-        check=True, capture_output=True,
-    )  # fmt: skip
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(certificate, key)
-    return certificate, context
 
 
 def test_a_ca_bundle_decides_whether_a_server_is_trusted(

@@ -310,6 +310,33 @@ def test_before_start_health_asks_for_the_environment_alone(tmp_path: Path) -> N
     assert asyncio.run(Environment(tmp_path).backend().health()) is None
 
 
+def test_vllm_beside_the_harness_is_used_unless_another_environment_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "vllm").mkdir()
+    (tmp_path / "vllm" / "__init__.py").touch()
+    monkeypatch.syspath_prepend(str(tmp_path))
+    own, other = VLLM("org/model"), VLLM("org/model", environment=tmp_path / "none")
+    assert own._command(1)[0] == sys.executable
+    assert own._server_env()["VIRTUAL_ENV"] == str(Path(sys.executable).parents[1])
+    assert asyncio.run(own.health()) is None
+    assert str(tmp_path / "none") in str(asyncio.run(other.health()))
+
+
+def test_without_vllm_beside_the_harness_its_usual_place_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("importlib.util.find_spec", lambda *_: None)
+    trouble = str(asyncio.run(VLLM("org/model").health()))
+    assert ".venv-vllm" in trouble
+    assert "make vllm-gpu" in trouble
+
+
+def test_the_environment_is_no_part_of_a_request(tmp_path: Path) -> None:
+    assert VLLM("org/model").extras == VLLM("org/model", environment=tmp_path).extras
+
+
 def test_without_a_start_there_is_no_answer(environment: Environment) -> None:
     answer = asyncio.run(environment.backend().generate(request()))
     assert (answer.outcome, answer.error) == ("transport", "the vLLM server was not started")
