@@ -11,7 +11,7 @@ import contextlib
 import glob
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from harness import serial
 from harness.asking import Models
-from harness.generate import Budget, check_servers, generate, tasks
+from harness.generate import Budget, OnAnswer, check_servers, generate, tasks
 from harness.identity import attribution_key, digest, file_hash
 from harness.inputs import Inputs, current_samples_hash, limit, prepare, samples_hash, samples_of
 from harness.manifest import Manifest, file_hashes
@@ -534,19 +534,16 @@ async def _generate_all(
         watch.take_proven(entry, requests)
     places = {(entry, key) for entry, requests in wanted.items() for key in requests}
     answered = {(entry, key) for entry in wanted for key in store.answered(entry)}
-    progress.stage("generate", len(places), len(places & answered))
+    hears = _by_stage(suite, plan, by_model, answered, progress)
     if places - answered:
         for sentence in left_elsewhere(store.folder, wanted, answered) if not watch.fresh else ():
             progress.note(sentence)
         await check_servers(suite, plan)
 
-    def on_answer(_: str, generation: Generation) -> None:
-        progress.answer(cell_outcome(generation, None))
-
     async def ask_in_turn(specs: Sequence[ModelSpec]) -> None:
         for spec in specs:
             mine = by_model[spec.name]
-            await generate(suite, plan, store, spec, mine, budget, on_answer, watch)
+            await generate(suite, plan, store, spec, mine, budget, hears[spec.name], watch)
 
     async with tasks() as group:
         for specs in _in_turn([s for s in suite.models if s.name in by_model], plan):
@@ -569,6 +566,44 @@ def _in_turn(specs: Sequence[ModelSpec], plan: Plan) -> list[list[ModelSpec]]:
             )
         )
     return [models for _, models in groups]
+
+
+def _by_stage(
+    suite: Suite,
+    plan: Plan,
+    by_model: Mapping[str, Sequence[PlannedCell]],
+    answered: Collection[tuple[str, str]],
+    progress: Progress,
+) -> dict[str, OnAnswer]:
+    """What hears the answers of each model: only those of models that are asked say how long the
+    rest will take; controls and recordings are looked up."""
+    stages = {}
+    for spec in suite.models:
+        looked_up = getattr(plan.backends[spec.name], "reads_cell", False)
+        name = ("controls" if spec.control else "recorded") if looked_up else "generate"
+        if spec.name in by_model:
+            stages[spec.name] = name
+    keys: dict[str, set[tuple[str, str]]] = {
+        name: set() for name in ("generate", "recorded", "controls")
+    }
+    for model, name in stages.items():
+        keys[name] |= {(planned.entry, planned.key) for planned in by_model[model]}
+    done = {name: len(mine.intersection(answered)) for name, mine in keys.items()}
+    for name, mine in keys.items():
+        if mine:
+            progress.stage(name, len(mine), done[name])
+
+    def hearing(stage: str) -> OnAnswer:
+        def on_answer(_: str, generation: Generation) -> None:
+            if stage == "generate":
+                progress.answer(cell_outcome(generation, None))
+            else:
+                done[stage] += 1
+                progress.advance(stage, done[stage], len(keys[stage]))
+
+        return on_answer
+
+    return {model: hearing(name) for model, name in stages.items()}
 
 
 def _needs_evidence(suite: Suite) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 
+from harness import terminal
 from harness.cli.run import add_suite_arguments
 
 
@@ -20,5 +21,5 @@ def main(options: argparse.Namespace) -> int:
     suite = load(options.suite, options.settings, options.models)
     plan, inputs = plan_only(suite)
     make_scorers(suite.scorers, suite.folder)
-    print(check_text(suite, plan, inputs, elsewhere(suite, plan)))
+    terminal.say_lines(check_text(suite, plan, inputs, elsewhere(suite, plan)))
     return 0

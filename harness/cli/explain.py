@@ -7,6 +7,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from harness import terminal
 from harness.cli.run import add_suite_arguments, names, positive
 
 if TYPE_CHECKING:
@@ -81,11 +82,11 @@ def main(options: argparse.Namespace) -> int:
         explanation, folder = explain(
             suite, spec, out=options.out, samples=options.limit, progress=progress
         )
-    print(explanation_text(explanation, options.top))
-    print(f"stored in {folder}")
+    terminal.say_lines(explanation_text(explanation, options.top))
+    terminal.say(f"stored in {folder}")
     if options.pictures is not None:
         paths = explanation.save_pictures(options.pictures)
-        print(f"{len(paths):,} pictures in {options.pictures}")
+        terminal.say(f"{len(paths):,} pictures in {options.pictures}")
     return 0
 
 
@@ -108,13 +109,13 @@ def _best(options: argparse.Namespace, suite: Suite, spec: ExplainSpec) -> int:
             suite, spec, metrics, out=options.out, samples=options.limit or _SAMPLES,
             progress=progress,
         )  # fmt: skip
-    print(evaluation_text(evaluation, options.by))
+    terminal.say_lines(evaluation_text(evaluation, options.by))
     if options.pictures is not None:
         drawn = [evaluation.heat_map.save(options.pictures / "methods-by-metrics.svg")]
         if {"deletion", "insertion"} & set(evaluation.metrics):
             drawn.append(evaluation.curves.save(options.pictures / "deletion-and-insertion.svg"))
-        print(f"{len(drawn)} pictures in {options.pictures}")
-    print(f"stored in {folder}")
+        terminal.say(f"{len(drawn)} pictures in {options.pictures}")
+    terminal.say(f"stored in {folder}")
     return 0
 
 

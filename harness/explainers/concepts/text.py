@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from harness.records import ConceptExample, ConceptSpace, StoredScore
 from harness.results import number
+from harness.terminal import page
 
 _STRONGEST = 3
 
@@ -25,7 +26,7 @@ def concepts_text(found: Sequence[tuple[ConceptSpace, Sequence[StoredScore]]]) -
             examples = space.examples[space.concepts.index(name)]
             shown = ", ".join(_place(example) for example in examples[:2])
             lines.append(f"  {effect:+.3g}  {name}: {shown}")
-    return "\n".join(lines)
+    return page(lines)
 
 
 def _table(found: Sequence[tuple[ConceptSpace, Sequence[StoredScore]]]) -> Iterator[str]:
