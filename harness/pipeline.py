@@ -17,7 +17,7 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from harness import serial
+from harness import private, serial
 from harness.asking import Models
 from harness.generate import Budget, OnAnswer, check_servers, generate, tasks
 from harness.identity import attribution_key, digest, file_hash
@@ -37,6 +37,7 @@ from harness.records import (
 )
 from harness.scoring import Run, make_scorers, score, version
 from harness.store import Store
+from harness.store.database import disk
 from harness.suite import EVIDENCE_CONTROLS, ExplainSpec, ModelSpec, PartSpec, Suite
 from harness.watch import Watch, left_elsewhere
 
@@ -257,8 +258,11 @@ def concepts(
     progress = progress or Silent()
     folder = run_folder(suite, out)
     classifier = suite.classifier.create("classifiers", suite.folder)
+    taken = samples_of(suite, samples)
+    with disk():
+        private.folder(private.folder(folder) / "concepts")
     made = found(
-        classifier, samples_of(suite, samples), layer, at, kinds, count,
+        classifier, taken, layer, at, kinds, count,
         folder / "concepts" / digest([layer, at, samples])[:10],
         target=target, seed=suite.seed if seed is None else seed, settings=settings,
         progress=partial(progress.advance, "concepts"),

@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any, Self
 
+from harness import private
 from harness.records import HarnessError, InfrastructureError
 
 SCHEMA_VERSION = 4
@@ -101,8 +102,9 @@ class Database:
         `InfrastructureError` where the folder cannot be written.
         """
         with disk():
-            (folder / "blobs").mkdir(parents=True, exist_ok=True)
-            lock = (folder / "run.lock").open("w")
+            private.folder(folder)
+            private.folder(folder / "blobs")
+            lock = private.file(folder / "run.lock").open("w")
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
@@ -113,7 +115,8 @@ class Database:
         path = folder / "run.sqlite"
         new = not path.exists() or path.stat().st_size == 0
         with disk():
-            connection = sqlite3.connect(path, isolation_level=None)
+            # the log beside it takes over its mode
+            connection = sqlite3.connect(private.file(path), isolation_level=None)
             store = cls(folder, connection, lock)
             try:
                 if not new:
