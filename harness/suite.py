@@ -39,7 +39,7 @@ class PartSpec:
     """A plug-in named in a suite, with the fields it takes."""
 
     kind: str
-    options: Mapping[str, Any] = field(default_factory=dict)
+    options: Mapping[str, Any] = field(default_factory=dict, repr=False)  # a secret may be in it
     called: str | None = None
 
     @property
@@ -59,7 +59,7 @@ class ModelSpec:
     name: str
     backend: str
     model: str
-    options: Mapping[str, Any]
+    options: Mapping[str, Any] = field(repr=False)  # a secret may be in it
     sampling: Sampling
     price: tuple[float, float] | None = None  # per million tokens in and out
     entry: str = (
@@ -84,7 +84,7 @@ class TrainSpec:
     """What the suite's classifier is trained on, and how."""
 
     source: PartSpec
-    options: Mapping[str, Any] = field(default_factory=dict)
+    options: Mapping[str, Any] = field(default_factory=dict, repr=False)  # a secret may be in it
 
 
 @dataclass(frozen=True)
@@ -197,6 +197,7 @@ def load(name: str, settings: Sequence[str] = (), models: Sequence[str] = ()) ->
     document = documents.read(path)
     for setting in settings:
         resolve.override(document, setting)
+    resolve.fill_in(document, "suite")
     documents.check(document, "suite")
     resolved, identity = resolve.resolve(document, path.parent.resolve())
     return _suite(document, resolved, identity, path.parent.resolve(), models)

@@ -16,6 +16,8 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any, TextIO
 
+from harness.secrets import conceal
+
 _NOT_PLAIN = re.compile(r"[^\x20-\x7e]")
 _ACTING = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
 # Of these categories, what is seen: signs that stand before a number.
@@ -28,12 +30,12 @@ _JOINED = frozenset({"Lo", "Mc", "Mn", "So", "Sk"})  # scripts that join letters
 
 def line(text: str) -> str:
     """The text as one line: line breaks, too, are written out (`\\n`)."""
-    return _NOT_PLAIN.sub(_written, text)
+    return _NOT_PLAIN.sub(_written, conceal(text))
 
 
 def block(text: str) -> list[str]:
     """The lines of a text whose line breaks are meant, such as an answer."""
-    return [line(one) for one in text.replace("\r\n", "\n").split("\n")]
+    return [line(one) for one in conceal(text).replace("\r\n", "\n").split("\n")]
 
 
 def page(lines: Iterable[str]) -> str:
@@ -87,6 +89,7 @@ class Screen:
     def write(self, text: str) -> int:
         """Writes what can be shown; what the stream's encoding lacks is written out."""
         # A progress bar of a library begins each of its writes by going back.
+        text = conceal(text)
         back = "\r" if text.startswith("\r") and not text.startswith("\r\n") else ""
         shown = back + "\n".join(block(text.removeprefix(back)))
         try:

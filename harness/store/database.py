@@ -17,6 +17,7 @@ from typing import IO, Any, Self
 
 from harness import private
 from harness.records import HarnessError, InfrastructureError
+from harness.secrets import concealed
 
 SCHEMA_VERSION = 4
 
@@ -226,7 +227,9 @@ class Database:
 
     def set_meta(self, values: Mapping[str, Any]) -> None:
         """Adds to the manifest."""
-        rows = [(key, json.dumps(value, ensure_ascii=False)) for key, value in values.items()]
+        rows = [
+            (key, json.dumps(concealed(value), ensure_ascii=False)) for key, value in values.items()
+        ]
         with disk():
             self._db.executemany("INSERT OR REPLACE INTO meta VALUES (?, ?)", rows)
 
