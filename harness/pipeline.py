@@ -17,8 +17,9 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from harness import private, serial
+from harness import private, serial, terminal
 from harness.asking import Models
+from harness.drawing.words import short
 from harness.generate import Budget, OnAnswer, check_servers, generate, tasks
 from harness.identity import attribution_key, digest, file_hash
 from harness.inputs import Inputs, current_samples_hash, limit, prepare, samples_hash, samples_of
@@ -67,7 +68,7 @@ class Silent:
     def note(self, text: str) -> None: ...
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class RunResult:
     """A run as `harness.run` returns it."""
 
@@ -76,6 +77,10 @@ class RunResult:
     unscorable: float  # share of the models' planned cells, controls left out
     not_run: int
     max_unscored: float = 1.0
+
+    def __repr__(self) -> str:
+        verdict = (f"  {short(sentence, 110)}" for sentence in self.verdict)
+        return terminal.page([f"Run in {self.folder}", *verdict, f"report: {self.report}"])
 
     @cached_property
     def results(self) -> Results:
@@ -89,7 +94,8 @@ class RunResult:
 
     @property
     def scores(self) -> pd.DataFrame:
-        """One row a score: subject, metric, value, version."""
+        """One row a score: subject, metric, value, version, and the model, sample, family, variant,
+        arm, aspect and repeat that the subject is of, empty where it has none."""
         from harness.export import scores_table
 
         with Store.read(self.folder) as store:

@@ -187,11 +187,14 @@ def builtin_suites() -> list[str]:
     return sorted(path.stem for path in folder.glob("*.yaml"))
 
 
-def load(name: str, settings: Sequence[str] = (), models: Sequence[str] = ()) -> Suite:
+def load(
+    name: str, settings: Sequence[str] = (), models: Sequence[str] = (), *, asks: bool = True
+) -> Suite:
     """The suite of this file or name.
 
     `settings` are `key.path=value` overrides (values read as YAML), `models` the names of those
-    models to keep (controls stay). Raises `HarnessError` naming file, line and place.
+    models to keep (controls stay). What does not ask (`asks=False`: explaining and training) needs
+    neither families nor models. Raises `HarnessError` naming file, line and place.
     """
     path = find(name)
     document = documents.read(path)
@@ -199,8 +202,13 @@ def load(name: str, settings: Sequence[str] = (), models: Sequence[str] = ()) ->
         resolve.override(document, setting)
     resolve.fill_in(document, "suite")
     documents.check(document, "suite")
+    if asks and "families" not in document.value:
+        raise document.error((), "the field 'families' is missing")
     resolved, identity = resolve.resolve(document, path.parent.resolve())
-    return _suite(document, resolved, identity, path.parent.resolve(), models)
+    suite = _suite(document, resolved, identity, path.parent.resolve(), models)
+    if asks and not suite.models:
+        raise document.error(("models",), "there is neither a model nor a control to ask")
+    return suite
 
 
 def _suite(
@@ -326,7 +334,7 @@ def _families(
     document: documents.Document, value: Mapping[str, Any], folder: Path
 ) -> tuple[FamilySpec, ...]:
     families: list[FamilySpec] = []
-    for i, item in enumerate(value["families"]):
+    for i, item in enumerate(value.get("families", ())):
         gold, explained = value.get("gold", _UNSAID), "explain" in value
         spec = _family(document, ("families", i), item, gold, folder, explained)
         if any(other.family.name == spec.family.name for other in families):
@@ -379,8 +387,6 @@ def _models(
     chosen = {"all": every, "none": ()}[controls] if isinstance(controls, str) else controls
     for name in chosen:
         models.append(_control(name))
-    if not models:
-        raise document.error(("models",), "there is neither a model nor a control to ask")
     return tuple(models)
 
 

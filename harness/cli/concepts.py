@@ -43,7 +43,7 @@ def main(options: argparse.Namespace) -> int:
     from harness.pipeline import concepts
     from harness.suite import load
 
-    suite = load(options.suite, options.settings, options.models)
+    suite = load(options.suite, options.settings, options.models, asks=False)
     settings: dict[str, Any] = {"k": options.k, "penalty": options.penalty}
     with Live() as progress:
         found, folder = concepts(

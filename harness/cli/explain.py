@@ -11,6 +11,8 @@ from harness import terminal
 from harness.cli.run import add_suite_arguments, names, positive
 
 if TYPE_CHECKING:
+    from harness.explainers.explanation import Explanation
+    from harness.explainers.metrics.evaluation import Evaluation
     from harness.suite import ExplainSpec, Suite
 
 _SAMPLES = 12
@@ -63,7 +65,7 @@ def main(options: argparse.Namespace) -> int:
     from harness.show import explanation_text
     from harness.suite import explain_spec, load
 
-    suite = load(options.suite, options.settings, options.models)
+    suite = load(options.suite, options.settings, options.models, asks=False)
     spec = explain_spec(
         suite,
         options.method,
@@ -83,7 +85,7 @@ def main(options: argparse.Namespace) -> int:
             suite, spec, out=options.out, samples=options.limit, progress=progress
         )
     terminal.say_lines(explanation_text(explanation, options.top))
-    terminal.say(f"stored in {folder}")
+    _page(suite, explanation, folder)
     if options.pictures is not None:
         paths = explanation.save_pictures(options.pictures)
         terminal.say(f"{len(paths):,} pictures in {options.pictures}")
@@ -115,8 +117,19 @@ def _best(options: argparse.Namespace, suite: Suite, spec: ExplainSpec) -> int:
         if {"deletion", "insertion"} & set(evaluation.metrics):
             drawn.append(evaluation.curves.save(options.pictures / "deletion-and-insertion.svg"))
         terminal.say(f"{len(drawn)} pictures in {options.pictures}")
-    terminal.say(f"stored in {folder}")
+    _page(suite, evaluation.explanation, folder, evaluation)
     return 0
+
+
+def _page(
+    suite: Suite, explanation: Explanation, folder: Path, evaluation: Evaluation | None = None
+) -> None:
+    """Writes the page beside what is stored, and says where both are."""
+    from harness.report.explanation import write
+
+    terminal.say(f"stored in {folder}")
+    path = write(explanation, suite.name, folder / "explanation.html", evaluation)
+    terminal.say(f"page: {path}")
 
 
 def _target(text: str | None) -> str | tuple[str, ...] | None:

@@ -16,5 +16,5 @@ def main(options: argparse.Namespace) -> int:
     from harness.suite import load
     from harness.train import train
 
-    terminal.say(train(load(options.suite, options.settings, options.models)))
+    terminal.say(train(load(options.suite, options.settings, options.models, asks=False)))
     return 0
