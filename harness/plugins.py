@@ -94,7 +94,8 @@ def create(kind: str, name: str, beside: Path | None = None, /, **options: Any) 
     """An instance of the part `name`; options it does not take are refused in one sentence.
 
     A part whose constructor has a parameter `beside` is told the folder of the suite. Secrets are
-    filled in from the environment here, so that they stand nowhere else.
+    filled in from the environment here, so that they stand nowhere else. An option that is a
+    mapping with `kind` arrives made where its parameter's annotation names a contract (`Backend`).
     """
     part = load(kind, name, beside)
     where = f"{kind.removesuffix('s')} '{name}'"
