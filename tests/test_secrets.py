@@ -171,11 +171,10 @@ def test_a_secret_counts_nothing_and_the_rest_of_a_nested_part_does(
 ) -> None:
     monkeypatch.setenv("P_JUDGE", "one-secret")
     judge = {"kind": "openai", "model": "a", "api_key": "${P_JUDGE}", "timeout": 3}
-    scorer = {"kind": "./parts.py:Judge", "judge": judge}
 
     def hash_of(**change: Any) -> str:
-        own = {**scorer, "judge": {**judge, **change}}
-        return load(str(write(tmp_path, changed(scorers=[own])))).hash
+        classifier = {"kind": "./parts.py:Says", "judge": {**judge, **change}}
+        return load(str(write(tmp_path, changed(classifier=classifier)))).hash
 
     first = hash_of()
     monkeypatch.setenv("P_JUDGE", "another-secret")
