@@ -34,7 +34,8 @@ def explain(
     """Why a classifier decided as it did: an attribution for each sample, method and target.
 
     See `harness.explainers.explain.explain` for what may be given: any classifier of the harness,
-    any torch module, any function from inputs to probabilities. The result is a sequence of
+    any torch module, any estimator with `predict_proba`, any pipeline of transformers that
+    classifies, any function from inputs to probabilities. The result is a sequence of
     `Attribution` records with `frame` (a pandas frame, one row a unit) and `save`. Raises
     `harness.records.HarnessError` with one sentence for whatever a person can mend.
     """

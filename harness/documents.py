@@ -106,8 +106,36 @@ def check(document: Document, schema_name: str) -> None:
     raise document.error(place, _expectation(error))
 
 
+def complaint(part: Mapping[str, Any], value: Any, root: Mapping[str, Any]) -> str | None:
+    """What is wrong with a value by a part of the schema `root`; `None` where nothing is."""
+    from jsonschema.exceptions import best_match
+
+    with_definitions = {**part, "$defs": root.get("$defs", {})}
+    error = best_match(_kind()(with_definitions).iter_errors(value))
+    return None if error is None else _expectation(error)
+
+
+def choices(part: Mapping[str, Any], root: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """The plain schemas that a part of the schema `root` stands for: references followed, each of
+    `anyOf` alone."""
+    if "$ref" in part:
+        target: Any = root
+        for step in part["$ref"].removeprefix("#/").split("/"):
+            target = target[step]
+        return choices(target, root)
+    several = part.get("anyOf", part.get("oneOf"))
+    if several is None:
+        return [part]
+    return [one for choice in several for one in choices(choice, root)]
+
+
 @cache
 def _validator(schema_name: str) -> Any:
+    return _kind()(schema(schema_name))
+
+
+@cache
+def _kind() -> Any:
     """JSON Schema takes 1.0 for an integer; what counts and indexes must be written as one."""
     from jsonschema import Draft202012Validator
     from jsonschema.validators import extend
@@ -115,7 +143,7 @@ def _validator(schema_name: str) -> Any:
     types = Draft202012Validator.TYPE_CHECKER.redefine(
         "integer", lambda _, value: isinstance(value, int) and not isinstance(value, bool)
     )
-    return extend(Draft202012Validator, type_checker=types)(schema(schema_name))  # type: ignore[no-untyped-call]
+    return extend(Draft202012Validator, type_checker=types)  # type: ignore[no-untyped-call]
 
 
 def _unknown_fields(error: Any) -> list[str]:

@@ -11,15 +11,16 @@ import contextlib
 import glob
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from harness import requirements, serial
+from harness import private, requirements, serial, terminal
 from harness.asking import Models
-from harness.generate import Budget, check_servers, generate, tasks
+from harness.drawing.words import short
+from harness.generate import Budget, OnAnswer, check_servers, generate, tasks
 from harness.identity import attribution_key, digest, file_hash
 from harness.inputs import Inputs, current_samples_hash, limit, prepare, samples_hash, samples_of
 from harness.manifest import Manifest, file_hashes
@@ -37,6 +38,7 @@ from harness.records import (
 )
 from harness.scoring import Run, make_scorers, score, version
 from harness.store import Store
+from harness.store.database import disk
 from harness.suite import EVIDENCE_CONTROLS, ExplainSpec, ModelSpec, PartSpec, Suite
 from harness.watch import Watch, left_elsewhere
 
@@ -66,7 +68,7 @@ class Silent:
     def note(self, text: str) -> None: ...
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class RunResult:
     """A run as `harness.run` returns it."""
 
@@ -76,6 +78,10 @@ class RunResult:
     not_run: int
     max_unscored: float = 1.0
     unmet: int = 0  # bars of the suite's `require` that are not kept
+
+    def __repr__(self) -> str:
+        verdict = (f"  {short(sentence, 110)}" for sentence in self.verdict)
+        return terminal.page([f"Run in {self.folder}", *verdict, f"report: {self.report}"])
 
     @cached_property
     def results(self) -> Results:
@@ -89,7 +95,8 @@ class RunResult:
 
     @property
     def scores(self) -> pd.DataFrame:
-        """One row a score: subject, metric, value, version."""
+        """One row a score: subject, metric, value, version, and the model, sample, family, variant,
+        arm, aspect and repeat that the subject is of, empty where it has none."""
         from harness.export import scores_table
 
         with Store.read(self.folder) as store:
@@ -261,8 +268,11 @@ def concepts(
     progress = progress or Silent()
     folder = run_folder(suite, out)
     classifier = suite.classifier.create("classifiers", suite.folder)
+    taken = samples_of(suite, samples)
+    with disk():
+        private.folder(private.folder(folder) / "concepts")
     made = found(
-        classifier, samples_of(suite, samples), layer, at, kinds, count,
+        classifier, taken, layer, at, kinds, count,
         folder / "concepts" / digest([layer, at, samples])[:10],
         target=target, seed=suite.seed if seed is None else seed, settings=settings,
         progress=partial(progress.advance, "concepts"),
@@ -588,19 +598,16 @@ async def _generate_all(
         watch.take_proven(entry, requests)
     places = {(entry, key) for entry, requests in wanted.items() for key in requests}
     answered = {(entry, key) for entry in wanted for key in store.answered(entry)}
-    progress.stage("generate", len(places), len(places & answered))
+    hears = _by_stage(suite, plan, by_model, answered, progress)
     if places - answered:
         for sentence in left_elsewhere(store.folder, wanted, answered) if not watch.fresh else ():
             progress.note(sentence)
         await check_servers(suite, plan)
 
-    def on_answer(_: str, generation: Generation) -> None:
-        progress.answer(cell_outcome(generation, None))
-
     async def ask_in_turn(specs: Sequence[ModelSpec]) -> None:
         for spec in specs:
             mine = by_model[spec.name]
-            await generate(suite, plan, store, spec, mine, budget, on_answer, watch)
+            await generate(suite, plan, store, spec, mine, budget, hears[spec.name], watch)
 
     async with tasks() as group:
         for specs in _in_turn([s for s in suite.models if s.name in by_model], plan):
@@ -623,6 +630,44 @@ def _in_turn(specs: Sequence[ModelSpec], plan: Plan) -> list[list[ModelSpec]]:
             )
         )
     return [models for _, models in groups]
+
+
+def _by_stage(
+    suite: Suite,
+    plan: Plan,
+    by_model: Mapping[str, Sequence[PlannedCell]],
+    answered: Collection[tuple[str, str]],
+    progress: Progress,
+) -> dict[str, OnAnswer]:
+    """What hears the answers of each model: only those of models that are asked say how long the
+    rest will take; controls and recordings are looked up."""
+    stages = {}
+    for spec in suite.models:
+        looked_up = getattr(plan.backends[spec.name], "reads_cell", False)
+        name = ("controls" if spec.control else "recorded") if looked_up else "generate"
+        if spec.name in by_model:
+            stages[spec.name] = name
+    keys: dict[str, set[tuple[str, str]]] = {
+        name: set() for name in ("generate", "recorded", "controls")
+    }
+    for model, name in stages.items():
+        keys[name] |= {(planned.entry, planned.key) for planned in by_model[model]}
+    done = {name: len(mine.intersection(answered)) for name, mine in keys.items()}
+    for name, mine in keys.items():
+        if mine:
+            progress.stage(name, len(mine), done[name])
+
+    def hearing(stage: str) -> OnAnswer:
+        def on_answer(_: str, generation: Generation) -> None:
+            if stage == "generate":
+                progress.answer(cell_outcome(generation, None))
+            else:
+                done[stage] += 1
+                progress.advance(stage, done[stage], len(keys[stage]))
+
+        return on_answer
+
+    return {model: hearing(name) for model, name in stages.items()}
 
 
 def _needs_evidence(suite: Suite) -> bool:

@@ -16,14 +16,14 @@ import importlib.util
 import inspect
 import re
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Set
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Any
 
 from harness.records import HarnessError
-from harness.resolve import reveal
+from harness.secrets import conceal, is_part, reveal
 
 KINDS = (
     "sources", "classifiers", "backends", "explainers", "metrics", "scorers", "units", "views",
@@ -90,11 +90,12 @@ def _own_name(part: Any) -> str:
     return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", type(part).__name__).lower()
 
 
-def create(kind: str, name: str, beside: Path | None = None, **options: Any) -> Any:
+def create(kind: str, name: str, beside: Path | None = None, /, **options: Any) -> Any:
     """An instance of the part `name`; options it does not take are refused in one sentence.
 
     A part whose constructor has a parameter `beside` is told the folder of the suite. Secrets are
-    filled in from the environment here, so that they stand nowhere else.
+    filled in from the environment here, so that they stand nowhere else. An option that is a
+    mapping with `kind` arrives made where its parameter's annotation names a contract (`Backend`).
     """
     part = load(kind, name, beside)
     where = f"{kind.removesuffix('s')} '{name}'"
@@ -115,8 +116,57 @@ def create(kind: str, name: str, beside: Path | None = None, **options: Any) -> 
     ]  # fmt: skip
     if missing:
         raise HarnessError(f"{where} needs the field '{missing[0]}'")
+    made = {
+        option: _given(option, value, taken.get(option), where, beside)
+        for option, value in options.items()
+    }
     with blamed(f"{where} cannot be made"):
-        return part(**reveal(options))
+        return part(**made)
+
+
+# What the annotation of a part's field declares it to be, and where such a part is registered.
+_DECLARED = {
+    "Backend": "backends", "Classifier": "classifiers", "Source": "sources", "Scorer": "scorers",
+    "EntailmentModel": "scorers", "UnitKind": "units", "View": "views",
+}  # fmt: skip
+_PLAIN = frozenset({"int", "float", "bool", "None", "Optional", "list", "tuple", "Sequence"})
+
+
+def _given(
+    name: str, value: Any, field: inspect.Parameter | None, where: str, beside: Path | None
+) -> Any:
+    """A field's value as the part declares it: a part within it made, its secrets filled in, and
+    what the environment gives as text read as the number that it is."""
+    declared = set(re.findall(r"[A-Za-z_]+", str(field.annotation))) if field is not None else set()
+    kinds = {_DECLARED[name] for name in declared & _DECLARED.keys()}
+    if is_part(value) and len(kinds) == 1 and not declared & {"Mapping", "dict"}:
+        rest = {key: item for key, item in value.items() if key != "kind"}
+        try:
+            return create(kinds.pop(), value["kind"], beside, **rest)
+        except HarnessError as error:
+            raise type(error)(f"{where}: {name}: {error}") from error
+    (value,) = reveal({name: value}).values()
+    if declared and declared <= _PLAIN:
+        return _number(value, declared)
+    return value
+
+
+def _number(value: Any, declared: Set[str]) -> Any:
+    """A text that is a number, true, false or a list of these, as what it is; else as it came."""
+    if isinstance(value, (list, tuple)):
+        return type(value)(_number(item, declared) for item in value)
+    if not isinstance(value, str) or not value.strip():
+        return value
+    from harness import documents
+
+    try:
+        found = documents.parse(value, "a field").value
+    except HarnessError:
+        return value
+    fits = type(found).__name__ in declared or (type(found) is int and "float" in declared)
+    return (
+        found if fits or (isinstance(found, list) and declared & {"tuple", "Sequence"}) else value
+    )
 
 
 @contextlib.contextmanager
@@ -133,9 +183,8 @@ def blamed(what: str, kind: type[HarnessError] = HarnessError) -> Iterator[None]
     except SystemExit as end:
         raise RuntimeError(f"{what}: it called sys.exit({end.code!r})") from end
     except Exception as error:
-        raise kind(
-            f"{what}: {type(error).__name__}: {error} (HARNESS_DEBUG=1 shows where)"
-        ) from error
+        said = f"{what}: {type(error).__name__}: {error} (HARNESS_DEBUG=1 shows where)"
+        raise kind(conceal(said)) from error
 
 
 def _import(name: str, get: Any) -> Any:

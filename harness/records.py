@@ -233,9 +233,9 @@ class Attribution:
     target: str
     output: str
     removal: str
-    units: tuple[Unit, ...]
-    values: tuple[float | None, ...]
-    standard_errors: tuple[float | None, ...] | None = None
+    units: tuple[Unit, ...] = field(repr=False)
+    values: tuple[float | None, ...] = field(repr=False)
+    standard_errors: tuple[float | None, ...] | None = field(default=None, repr=False)
     full: float | None = None
     empty: float | None = None
     completeness_error: float | None = None
@@ -245,7 +245,7 @@ class Attribution:
     seed: int = 0
     classifier: str = ""
     input: str = ""
-    segmentation: tuple[Segmentation, ...] = ()
+    segmentation: tuple[Segmentation, ...] = field(default=(), repr=False)
     notes: tuple[str, ...] = ()
 
 

@@ -1,25 +1,29 @@
 """What a suite file says once `--set`, `${NAME}` and paths are filled in, and what identifies it.
 
-Secrets and places (keys, URLs, paths) are used but take no part in the suite's identity, and
-secrets are never stored.
+A part is any mapping with `kind`, wherever it stands (and a model, whose kind is its backend). One
+walk over the file keeps its secrets as `${NAME}`, resolves its paths, and leaves out of the suite's
+identity how it is reached.
 """
 
 from __future__ import annotations
 
-import os
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from harness import documents
 from harness.records import HarnessError
+from harness.secrets import (
+    VARIABLE,
+    conceal,
+    filled,
+    is_part,
+    is_secret,
+    may_hold,
+    of_address,
+    stays,
+)
 
-# What of a suite is made into parts, whose fields may say how something is reached.
-# How deep a part's fields lie in each.
-_PARTS: dict[Any, int] = {
-    "source": 1, "classifier": 1, "train": 1, "classifier_baselines": 2, "models": 2, "scorers": 2,
-}  # fmt: skip
 # Fields that say where and how something is reached, not what it is: no part of identity.
 _TRANSPORT = frozenset(
     (
@@ -27,15 +31,7 @@ _TRANSPORT = frozenset(
         "client", "api_version", "azure_deployment", "token_provider", "organization", "project",
     )
 )  # fmt: skip
-# Fields that may hold a secret beside what is none. They are transport as well.
-_MIXED = frozenset({"base_url", "proxy", "headers", "env", "token_command"})
-_SECRETS = frozenset({"authorization", "credentials", "token", "password", "secret"})
-_SECRET_ENDINGS = (
-    "api_key", "apikey", "secret_key", "access_key", "_secret", "_password",
-    "access_token", "auth_token", "api_token", "hf_token",
-)  # fmt: skip
 _PATHS = frozenset({"path", "weights", "ca_bundle"})
-_VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 
 
 def override(document: documents.Document, setting: str) -> None:
@@ -72,109 +68,133 @@ def _index(place: Any, step: str, setting: str) -> int:
     raise HarnessError(f"--set {setting}: '{step}' is no place in the suite")
 
 
+def fill_in(document: documents.Document, schema_name: str) -> None:
+    """Fills `${NAME}` in wherever the schema says what stands there, with the type that it says.
+
+    What a part's own fields hold is not told by a schema, and is left. Raises `HarnessError` naming
+    file, line and variable where a value is none of what is expected.
+    """
+    schema = documents.schema(schema_name)
+
+    def walk(value: Any, schemas: list[Any], place: documents.Place) -> Any:
+        if isinstance(value, dict):
+            return {k: walk(v, _below(schemas, k, schema), (*place, k)) for k, v in value.items()}
+        if isinstance(value, list):
+            return [walk(v, _below(schemas, i, schema), (*place, i)) for i, v in enumerate(value)]
+        if not schemas or not isinstance(value, str) or not VARIABLE.search(value):
+            return value
+        text = _expand(document, value, place)
+        for found in (text, _as_yaml(text)):
+            if any(documents.complaint(one, found, schema) is None for one in schemas):
+                # A text is filled in with the others, later: paths are told from what was written.
+                written = any(documents.complaint(one, value, schema) is None for one in schemas)
+                return value if written and found is text else found
+        said = documents.complaint(schemas[0], _as_yaml(text), schema)
+        raise document.error(place, conceal(f"{said} (from {value})"))
+
+    for key, value in document.value.items() if isinstance(document.value, dict) else ():
+        document.value[key] = walk(value, _below([schema], key, schema), (key,))
+
+
+def _as_yaml(text: str) -> Any:
+    try:
+        return documents.parse(text, "a variable").value
+    except HarnessError:
+        return text
+
+
+def _below(schemas: list[Any], step: str | int, root: Any) -> list[Any]:
+    """What schemas say of an entry of what they describe; nothing where none of them does."""
+    found = []
+    for given in schemas:
+        for one in documents.choices(given, root):
+            if isinstance(step, int):
+                inner = one.get("items")
+            else:
+                inner = one.get("properties", {}).get(step, one.get("additionalProperties"))
+            if isinstance(inner, dict):
+                found.append(inner)
+    return found
+
+
 def resolve(document: documents.Document, folder: Path) -> tuple[Any, Any]:
     """The suite with variables and paths filled in, and what identifies it.
 
-    What may hold a secret keeps its `${NAME}`, which `reveal` fills in where the part is made.
+    What may hold a secret keeps its `${NAME}`, which `secrets.reveal` fills in where the part is
+    made.
     """
 
-    def walk(value: Any, place: documents.Place) -> tuple[Any, Any]:
+    def walk(value: Any, place: documents.Place, fields: tuple[str, ...] | None) -> tuple[Any, Any]:
         whole: Any
         identity: Any
         if isinstance(value, dict):
-            pairs = {key: walk(item, (*place, key)) for key, item in value.items()}
+            inside = () if _begins_part(value, place, fields) else fields
+            pairs = {
+                key: walk(item, (*place, key), None if inside is None else (*inside, str(key)))
+                for key, item in value.items()
+            }
             identity = {key: pair[1] for key, pair in pairs.items() if pair[1] is not _ABSENT}
             whole = {key: pair[0] for key, pair in pairs.items()}
         elif isinstance(value, list):
-            items = [walk(item, (*place, i)) for i, item in enumerate(value)]
+            items = [walk(item, (*place, i), fields) for i, item in enumerate(value)]
             whole = [item[0] for item in items]
             identity = [item[1] for item in items if item[1] is not _ABSENT]
-        elif _hides(place):
-            whole = value
-            if (
-                _expand(document, value, place) == value
-                and place[0] == "scorers"
-                and _is_secret(place[-1])
-            ):
-                raise document.error(
-                    place, "the run keeps a scorer's fields, so write a secret as ${NAME}"
-                )
+        elif isinstance(value, str) and fields and (may_hold(fields[0]) or stays(fields, value)):
+            _expand(document, value, place)  # says now that a variable is not set
+            _refuse_stored(document, value, place, fields)
+            whole = identity = value
         else:
             whole = identity = _expand(document, value, place)
-            if isinstance(whole, str) and _is_path(place, whole):
+            if isinstance(whole, str) and _is_path(place, fields, whole):
                 identity = value
                 whole = str(folder / Path(whole).expanduser())
-        if _hides(place) or _field(place) in _TRANSPORT:
+        if fields and (may_hold(fields[0]) or fields[0] in _TRANSPORT):
             identity = _ABSENT
         return whole, identity
 
-    return walk(document.value, ())
+    return walk(document.value, (), None)
 
 
 _ABSENT = object()
+
+
+def _begins_part(
+    value: Mapping[str, Any], place: documents.Place, fields: tuple[str, ...] | None
+) -> bool:
+    model = len(place) == 2 and place[0] == "models"
+    return model or place == ("train",) or is_part(value, fields or ())
+
+
+def _refuse_stored(
+    document: documents.Document, value: str, place: documents.Place, fields: tuple[str, ...]
+) -> None:
+    """A run keeps the fields of its scorers, to score again; so no secret may be among them."""
+    if place[0] != "scorers" or VARIABLE.search(value):
+        return
+    if is_secret(fields[-1]) or any(True for _ in of_address(value)):
+        raise document.error(place, "the run keeps a scorer's fields, so write a secret as ${NAME}")
 
 
 def _expand(document: documents.Document, value: Any, place: documents.Place) -> Any:
     if not isinstance(value, str):
         return value
     try:
-        return _filled(value)
+        return filled(value)
     except HarnessError as error:
         raise document.error(place, str(error)) from error
 
 
-def _filled(value: str) -> str:
-    def variable(match: re.Match[str]) -> str:
-        if match[1] not in os.environ:
-            raise HarnessError(f"the environment variable {match[1]} is not set")
-        return os.environ[match[1]]
-
-    return _VARIABLE.sub(variable, value)
-
-
-def reveal(options: Mapping[str, Any]) -> dict[str, Any]:
-    """A part's options with the secrets filled in from the environment."""
-
-    def fill(value: Any) -> Any:
-        if isinstance(value, Mapping):
-            return {key: fill(item) for key, item in value.items()}
-        if isinstance(value, (list, tuple)):
-            return [fill(item) for item in value]
-        return _filled(value) if isinstance(value, str) else value
-
-    return {key: fill(value) if _may_hold_secret(key) else value for key, value in options.items()}
-
-
-def _field(place: documents.Place) -> str:
-    """The part's own field that a place is or lies in; empty outside of parts."""
-    if place[:2] == ("train", "source"):
-        place = place[1:]
-    depth = _PARTS.get(place[0], len(place)) if place else 0
-    return str(place[depth]) if len(place) > depth else ""
-
-
 def reaches(name: str) -> bool:
     """Whether a field of a part says how something is reached, and not what it is."""
-    return name in _TRANSPORT or _may_hold_secret(name)
+    return name in _TRANSPORT or may_hold(name)
 
 
-def _hides(place: documents.Place) -> bool:
-    """Whether a place is a field that may hold a secret, or lies in one."""
-    return _may_hold_secret(_field(place))
-
-
-def _may_hold_secret(name: str) -> bool:
-    return name in _MIXED or _is_secret(name)
-
-
-def _is_secret(name: Any) -> bool:
-    lower = str(name).lower()
-    return lower in _SECRETS or lower.endswith(_SECRET_ENDINGS)
-
-
-def _is_path(place: documents.Place, value: str) -> bool:
-    """Files are named by the field, or by a leading dot; plug-ins of one's own are not moved."""
+def _is_path(place: documents.Place, fields: tuple[str, ...] | None, value: str) -> bool:
+    """Files are named by a part's field, or by a leading dot; plug-ins of one's own are not
+    moved."""
     name = place[-1]
     if name in ("kind", "backend") or ":" in value.removeprefix("./").removeprefix("../"):
         return False
-    return name in _PATHS or value.startswith(("./", "../"))
+    own = fields is not None and len(fields) == 1
+    named = name in _PATHS and (own or place[0] == "human_labels")
+    return named or value.startswith(("./", "../"))

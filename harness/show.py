@@ -16,6 +16,7 @@ from harness.records import Attribution, Cell, HarnessError
 from harness.scoring import Run, metric_titles
 from harness.store import Store
 from harness.suite import Suite
+from harness.terminal import block, page
 
 
 def plan_text(
@@ -45,7 +46,7 @@ def plan_text(
             f"  {model}: {count:,} cells, because {reason}"
             for (model, reason), count in sorted(plan.not_planned.items())
         ]
-    return "\n".join(lines)
+    return page(lines)
 
 
 def check_text(suite: Suite, plan: Plan, inputs: Inputs, elsewhere: Sequence[str] = ()) -> str:
@@ -77,7 +78,7 @@ def check_text(suite: Suite, plan: Plan, inputs: Inputs, elsewhere: Sequence[str
         thin = sum(1 for record in gold.records if record.note)
         if thin:
             lines.append(f"  {thin} gold records say that their source holds little")
-    return "\n".join([*lines, *(f"note: {note}" for note in (*inputs.notes, *elsewhere))])
+    return page([*lines, *(f"note: {note}" for note in (*inputs.notes, *elsewhere))])
 
 
 def _with_likely(label: str, others: Sequence[str]) -> str:
@@ -97,7 +98,7 @@ def cells_text(store: Store, beginning: str = "") -> str:
         raise HarnessError(
             f"no cell of the run begins with '{beginning}'; `harness show RUN` lists them"
         )
-    return "\n".join(found)
+    return page(found)
 
 
 def cell_text(store: Store, cell_id: str) -> str:
@@ -122,17 +123,19 @@ def cell_text(store: Store, cell_id: str) -> str:
     for message in request.messages:
         media = sum(1 for part in message.parts if part.media is not None)
         lines += ["", f"--- {message.role}" + (f" (with {media} media)" if media else "")]
-        lines.append(message.text)
+        lines += block(message.text)
     generation = answered.generation
     if generation is not None:
         if generation.reasoning:
-            lines += ["", "--- reasoning (not scored)", generation.reasoning]
-        lines += ["", "--- answer", generation.text or f"({generation.error or 'nothing'})"]
+            lines += ["", "--- reasoning (not scored)", *block(generation.reasoning)]
+        answer = generation.text or f"({generation.error or 'nothing'})"
+        lines += ["", "--- answer", *block(answer)]
         lines += [f"note: {note}" for note in generation.notes]
     if subject.gold_true is not None:
-        lines += ["", f"--- gold ({subject.gold_true.status})", gold_text(subject.gold_true)]
+        gold = block(gold_text(subject.gold_true))
+        lines += ["", f"--- gold ({subject.gold_true.status})", *gold]
     lines += ["", "--- scores", *_score_lines(run, cell)]
-    return "\n".join(lines)
+    return page(lines)
 
 
 def _score_lines(run: Run, cell: Cell) -> list[str]:
@@ -183,7 +186,7 @@ def explanation_text(explanation: Sequence[Attribution], top: int) -> str:
         unseen = len(a.values) - len(seen)
         lines += [f"    {unseen} {a.unit}s are not seen by the classifier"] if unseen else []
         lines += [f"    {note}" for note in a.notes]
-    return "\n".join(lines)
+    return page(lines)
 
 
 def _short(name: str) -> str:

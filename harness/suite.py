@@ -32,6 +32,9 @@ _NOT_ASKED = frozenset({"about", "limits", "max_unscored", "report", "require", 
 _NOT_ASKED_OF_MODELS = frozenset({"price", "same_as"})
 _ADDRESS = ("base_url", "azure_deployment")  # of what is reached, these say whom
 
+# Of a model's transport: what may choose the model that answers, beside its address.
+_CHOOSE = frozenset({"headers", "env", "azure_deployment", "organization", "project"})
+
 _UNSAID = object()  # a field that is not there, where null says something
 
 
@@ -40,7 +43,7 @@ class PartSpec:
     """A plug-in named in a suite, with the fields it takes."""
 
     kind: str
-    options: Mapping[str, Any] = field(default_factory=dict)
+    options: Mapping[str, Any] = field(default_factory=dict, repr=False)  # a secret may be in it
     called: str | None = None
 
     @property
@@ -60,7 +63,7 @@ class ModelSpec:
     name: str
     backend: str
     model: str
-    options: Mapping[str, Any]
+    options: Mapping[str, Any] = field(repr=False)  # a secret may be in it
     sampling: Sampling
     price: tuple[float, float] | None = None  # per million tokens in and out
     entry: str = (
@@ -85,7 +88,7 @@ class TrainSpec:
     """What the suite's classifier is trained on, and how."""
 
     source: PartSpec
-    options: Mapping[str, Any] = field(default_factory=dict)
+    options: Mapping[str, Any] = field(default_factory=dict, repr=False)  # a secret may be in it
 
 
 @dataclass(frozen=True)
@@ -190,19 +193,28 @@ def builtin_suites() -> list[str]:
     return sorted(path.stem for path in folder.glob("*.yaml"))
 
 
-def load(name: str, settings: Sequence[str] = (), models: Sequence[str] = ()) -> Suite:
+def load(
+    name: str, settings: Sequence[str] = (), models: Sequence[str] = (), *, asks: bool = True
+) -> Suite:
     """The suite of this file or name.
 
     `settings` are `key.path=value` overrides (values read as YAML), `models` the names of those
-    models to keep (controls stay). Raises `HarnessError` naming file, line and place.
+    models to keep (controls stay). What does not ask (`asks=False`: explaining and training) needs
+    neither families nor models. Raises `HarnessError` naming file, line and place.
     """
     path = find(name)
     document = documents.read(path)
     for setting in settings:
         resolve.override(document, setting)
+    resolve.fill_in(document, "suite")
     documents.check(document, "suite")
+    if asks and "families" not in document.value:
+        raise document.error((), "the field 'families' is missing")
     resolved, identity = resolve.resolve(document, path.parent.resolve())
-    return _suite(document, resolved, identity, path.parent.resolve(), models)
+    suite = _suite(document, resolved, identity, path.parent.resolve(), models)
+    if asks and not suite.models:
+        raise document.error(("models",), "there is neither a model nor a control to ask")
+    return suite
 
 
 def _suite(
@@ -330,7 +342,7 @@ def _families(
     document: documents.Document, value: Mapping[str, Any], folder: Path
 ) -> tuple[FamilySpec, ...]:
     families: list[FamilySpec] = []
-    for i, item in enumerate(value["families"]):
+    for i, item in enumerate(value.get("families", ())):
         gold, explained = value.get("gold", _UNSAID), "explain" in value
         spec = _family(document, ("families", i), item, gold, folder, explained)
         if any(other.family.name == spec.family.name for other in families):
@@ -383,8 +395,6 @@ def _models(
     chosen = {"all": every, "none": ()}[controls] if isinstance(controls, str) else controls
     for name in chosen:
         models.append(_control(name))
-    if not models:
-        raise document.error(("models",), "there is neither a model nor a control to ask")
     return tuple(models)
 
 
@@ -444,8 +454,8 @@ def _difference(one: ModelSpec, other: ModelSpec) -> str | None:
 
 
 def _tells_apart(option: str) -> bool:
-    """Headers and environments may choose who answers; the rest of transport does not."""
-    return option in ("headers", "env") or not resolve.reaches(option)
+    """Whether an option may choose who answers, as an address, a header or a deployment does."""
+    return option in _CHOOSE or not resolve.reaches(option)
 
 
 def _family(

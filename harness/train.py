@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import inspect
 
-from harness import plugins, resolve
+from harness import plugins, secrets
 from harness.records import HarnessError
 from harness.suite import Suite
 
@@ -42,4 +42,4 @@ def train(suite: Suite) -> str:
         )
     # The classifier's own entry may hold fields for predicting that training has no use for.
     used = {name: value for name, value in options.items() if name in taken}
-    return str(part.train(samples, **resolve.reveal(used)))
+    return str(part.train(samples, **secrets.reveal(used)))

@@ -412,7 +412,15 @@ def _methods(kind: Any) -> Iterator[str]:
 
 
 def _keywords(function: Any) -> str:
-    return f"({', '.join(inspect.signature(function).parameters)})"
+    """The parameters by name, with the stars that say how they are given."""
+    names, by_name = [], False
+    for parameter in inspect.signature(function).parameters.values():
+        if parameter.kind is parameter.KEYWORD_ONLY and not by_name:
+            names.append("*")
+        by_name |= parameter.kind in (parameter.KEYWORD_ONLY, parameter.VAR_POSITIONAL)
+        star = {parameter.VAR_POSITIONAL: "*", parameter.VAR_KEYWORD: "**"}.get(parameter.kind, "")
+        names.append(star + parameter.name)
+    return f"({', '.join(names)})"
 
 
 def _plain(function: Any) -> str:

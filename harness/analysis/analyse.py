@@ -63,8 +63,16 @@ def analyse(run: Run, scorers: Mapping[str, Any], *, generalise_variants: bool =
     said = verdict(
         headlines, metrics, summaries, ranks, comparisons, floors, gold, agreed, required
     )
-            origin,
-        ),
+    return Results(
+        suite=manifest.suite,
+        run=run.store.folder.name,
+        created=manifest.created,
+        harness_version=manifest.harness_version,
+        seed=manifest.seed,
+        cluster=manifest.cluster_name,
+        samples=len(run.samples),
+        finished=run.complete,
+        verdict=with_taken(with_mistakes(said, against_truth or "", mistakes), origin),
         warnings=(
             *manifest.warnings,
             *labels.warnings,

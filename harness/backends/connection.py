@@ -23,6 +23,7 @@ from typing import Any
 import aiohttp
 from yarl import URL
 
+from harness import secrets
 from harness.backends.replies import error_message
 from harness.records import HarnessError
 
@@ -79,7 +80,7 @@ class Server:
         ca_bundle: str | Path | None,
         proxy: str | None,
     ) -> Server:
-        url, secrets = _address("base_url", base_url)
+        url, of_urls = _address("base_url", base_url)
         sent = {str(name): str(value).strip() for name, value in headers.items()}
         sent["Content-Type"] = "application/json"
         key = "" if api_key is None else str(api_key).strip()
@@ -91,18 +92,19 @@ class Server:
         through = None
         if proxy:
             through, more = _address("proxy", proxy)
-            secrets = (*secrets, *more)
+            of_urls = (*of_urls, *more)
         if key or authorised:
             url = url.with_user(None)  # a header and a user in the URL contradict each other
         # Shorter values are switches and placeholders; hiding those would garble errors.
         values = [value for name, value in sent.items() if name != "Content-Type"]
         values += [value.partition(" ")[2] for value in values]  # the key without its scheme
         hidden = {value for value in values if len(value) >= 8}
-        hidden |= {secret for secret in (key, *secrets) if len(secret) >= 4}
-        secrets = tuple(sorted(hidden, key=len, reverse=True))
+        hidden |= {one for one in (key, *of_urls) if len(one) >= 4}
+        hidden = set().union(*map(secrets.forms, hidden))
+        struck = tuple(sorted(hidden, key=len, reverse=True))
         tls = trusting(Path(ca_bundle)) if ca_bundle else True
         shown = "" if through is None else _shown(through)
-        return cls(_shown(url), url, sent, secrets, through, shown, tls, bool(key))
+        return cls(_shown(url), url, sent, struck, through, shown, tls, bool(key))
 
     def open(self, size: int) -> Any:
         """A session for one event loop, with an asynchronous `close`; `send` goes through it."""
@@ -134,9 +136,7 @@ class Server:
 
     def hide(self, text: str) -> str:
         """The text without any secret of this server."""
-        for secret in self.secrets:
-            text = text.replace(secret, "[hidden]")
-        return text
+        return secrets.strike(text, self.secrets)
 
     def denied(self, status: int, body: str) -> str:
         """Why nobody is let in: 401 speaks of the key alone, and may repeat parts of it."""
@@ -181,7 +181,7 @@ class Server:
 
 
 def _address(name: str, text: str) -> tuple[URL, tuple[str, ...]]:
-    """A URL and what of it is secret: its password, also as it is sent, and long query values."""
+    """A URL and what of it is secret: its password, also as it is sent, and its query's values."""
     try:
         url = URL(text.strip())
         host = url.host
@@ -189,12 +189,11 @@ def _address(name: str, text: str) -> tuple[URL, tuple[str, ...]]:
         host = None
     if host is None or url.scheme not in ("http", "https"):
         raise HarnessError(f"backend 'openai': {name} is no http(s) address")
-    keys = [value for value in url.query.values() if len(value) > 15]
-    if url.user or url.password:
+    secret = list(secrets.of_address(text))
+    if url.user or url.password:  # as the header holds it
         sent = f"{url.user or ''}:{url.password or ''}".encode("latin-1", "replace")
-        # A user without a password is a key.
-        keys += [base64.b64encode(sent).decode("ascii"), url.password or str(url.user)]
-    return url, (url.raw_password or "", *keys)
+        secret.append(base64.b64encode(sent).decode("ascii"))
+    return url, tuple(secret)
 
 
 def _shown(url: URL) -> str:

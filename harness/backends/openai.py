@@ -19,7 +19,7 @@ from typing import Any
 
 import aiohttp
 
-from harness import fields
+from harness import fields, secrets
 from harness.backends import responses
 from harness.backends.answers import well_formed
 from harness.backends.chat import media_of
@@ -170,7 +170,9 @@ class OpenAI:
         if chat_template_kwargs:
             self.extras["chat_template_kwargs"] = dict(chat_template_kwargs)
         if extra_body:
-            self.extras["extra_body"] = dict(extra_body)
+            # what a request holds is stored, and so is no secret
+            self.extras["extra_body"] = secrets.concealed(extra_body)
+        self._extra_body = dict(extra_body or {})
         if not system_role:
             self.extras["system_role"] = False
         if not temperature:
@@ -357,7 +359,7 @@ class OpenAI:
         if request.schema is not None:
             described = {"name": "answer", "schema": request.schema, "strict": True}
             asked["response_format"] = {"type": "json_schema", "json_schema": described}
-        asked |= self.extras.get("extra_body", {})
+        asked |= self._extra_body
         if self._api == "responses":
             asked = responses.as_parameters(asked)
         return {
@@ -413,6 +415,8 @@ class OpenAI:
                 again = not isinstance(error, UNREACHABLE) and timeouts < 2
             else:
                 status = true_status(status, reply)
+                if status >= 300:
+                    reply = self._server.hide(reply)  # before it is cut, and a key with it
                 if status < 300:
                     answer = replace(read(reply), seconds=time.perf_counter() - started)
                     return None, self._without_secrets(answer) if answer.error else answer

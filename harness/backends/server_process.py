@@ -18,6 +18,7 @@ from pathlib import Path
 
 import aiohttp
 
+from harness import private
 from harness.backends.supervisor import end_group
 
 _GRACE = 5.0  # seconds from SIGTERM to SIGKILL; chosen: a busy server needs about 2
@@ -40,7 +41,7 @@ class ServerProcess:
         self.log = log
         log.parent.mkdir(parents=True, exist_ok=True)
         supervisor = str(Path(__file__).with_name("supervisor.py"))
-        with log.open("ab") as output:
+        with private.file(log).open("ab") as output:
             output.write(f"$ {shlex.join(command)}\n".encode())
             output.flush()
             self._log_start = output.tell()

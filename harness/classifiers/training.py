@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
+from harness import terminal
 from harness.records import HarnessError
 
 if TYPE_CHECKING:
@@ -330,7 +331,7 @@ def _progress(total: int) -> Iterator[Callable[[str | None], None]]:
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-    console = Console(file=sys.stderr, highlight=False)
+    console = Console(file=terminal.bare(sys.stderr), highlight=False, markup=False, emoji=False)
     columns = (TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
         task = bar.add_task("train", total=total)

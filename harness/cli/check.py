@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 
+from harness import terminal
 from harness.cli.run import add_suite_arguments
 
 
@@ -22,7 +23,5 @@ def main(options: argparse.Namespace) -> int:
     plan, inputs = plan_only(suite)
     scorers = make_scorers(suite.scorers, suite.folder)
     notes = requirements.check(suite, inputs.samples, scorers)
-    print(check_text(suite, plan, inputs, elsewhere(suite, plan)))
-    for note in notes:
-        print(f"note: {note}")
+    terminal.say_lines(check_text(suite, plan, inputs, (*elsewhere(suite, plan), *notes)))
     return 0

@@ -11,6 +11,8 @@ import os
 import sys
 from collections.abc import Sequence
 
+from harness import terminal
+
 COMMANDS = {
     "run": "run a suite to its report, or continue it",
     "explain": "say why a suite's classifier decided as it did",
@@ -33,7 +35,11 @@ EXIT_CODES = """exit codes:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs a command and returns its exit code; a user's mistake is one sentence, no traceback."""
-    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    with terminal.screened():
+        return _run(list(sys.argv[1:] if arguments is None else arguments))
+
+
+def _run(arguments: list[str]) -> int:
     parser, chosen = _parser(arguments)
     options = parser.parse_args(arguments)
     if chosen is None:
@@ -46,10 +52,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except HarnessError as error:
         if os.environ.get("HARNESS_DEBUG"):
             raise
-        print(f"harness: {error}", file=sys.stderr)
+        terminal.say(f"harness: {error}", error=True)
         return error.exit_code
     except KeyboardInterrupt:
-        print(f"\nharness: interrupted; continue with: {_command(arguments)}", file=sys.stderr)
+        print(file=sys.stderr)
+        terminal.say(f"harness: interrupted; continue with: {_command(arguments)}", error=True)
         return 130
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -57,10 +64,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (Exception, SystemExit) as error:  # a part of one's own may call sys.exit
         if os.environ.get("HARNESS_DEBUG"):
             raise
-        print(
+        terminal.say(
             f"harness: internal error: {type(error).__name__}: {error} "
             "(HARNESS_DEBUG=1 shows where)",
-            file=sys.stderr,
+            error=True,
         )
         return 1
 

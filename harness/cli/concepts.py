@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from harness import terminal
 from harness.cli.run import add_suite_arguments, names, positive
 
 _SPACES = ("pca", "k_means", "semi_nmf", "random")
@@ -42,7 +43,7 @@ def main(options: argparse.Namespace) -> int:
     from harness.pipeline import concepts
     from harness.suite import load
 
-    suite = load(options.suite, options.settings, options.models)
+    suite = load(options.suite, options.settings, options.models, asks=False)
     settings: dict[str, Any] = {"k": options.k, "penalty": options.penalty}
     with Live() as progress:
         found, folder = concepts(
@@ -58,6 +59,6 @@ def main(options: argparse.Namespace) -> int:
             samples=options.limit,
             progress=progress,
         )
-    print(concepts_text(found))
-    print(f"stored in {folder}")
+    terminal.say_lines(concepts_text(found))
+    terminal.say(f"stored in {folder}")
     return 0

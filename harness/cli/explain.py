@@ -7,9 +7,12 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from harness import terminal
 from harness.cli.run import add_suite_arguments, names, positive
 
 if TYPE_CHECKING:
+    from harness.explainers.explanation import Explanation
+    from harness.explainers.metrics.evaluation import Evaluation
     from harness.suite import ExplainSpec, Suite
 
 _SAMPLES = 12
@@ -62,7 +65,7 @@ def main(options: argparse.Namespace) -> int:
     from harness.show import explanation_text
     from harness.suite import explain_spec, load
 
-    suite = load(options.suite, options.settings, options.models)
+    suite = load(options.suite, options.settings, options.models, asks=False)
     spec = explain_spec(
         suite,
         options.method,
@@ -81,11 +84,11 @@ def main(options: argparse.Namespace) -> int:
         explanation, folder = explain(
             suite, spec, out=options.out, samples=options.limit, progress=progress
         )
-    print(explanation_text(explanation, options.top))
-    print(f"stored in {folder}")
+    terminal.say_lines(explanation_text(explanation, options.top))
+    _page(suite, explanation, folder)
     if options.pictures is not None:
         paths = explanation.save_pictures(options.pictures)
-        print(f"{len(paths):,} pictures in {options.pictures}")
+        terminal.say(f"{len(paths):,} pictures in {options.pictures}")
     return 0
 
 
@@ -108,14 +111,25 @@ def _best(options: argparse.Namespace, suite: Suite, spec: ExplainSpec) -> int:
             suite, spec, metrics, out=options.out, samples=options.limit or _SAMPLES,
             progress=progress,
         )  # fmt: skip
-    print(evaluation_text(evaluation, options.by))
+    terminal.say_lines(evaluation_text(evaluation, options.by))
     if options.pictures is not None:
         drawn = [evaluation.heat_map.save(options.pictures / "methods-by-metrics.svg")]
         if {"deletion", "insertion"} & set(evaluation.metrics):
             drawn.append(evaluation.curves.save(options.pictures / "deletion-and-insertion.svg"))
-        print(f"{len(drawn)} pictures in {options.pictures}")
-    print(f"stored in {folder}")
+        terminal.say(f"{len(drawn)} pictures in {options.pictures}")
+    _page(suite, evaluation.explanation, folder, evaluation)
     return 0
+
+
+def _page(
+    suite: Suite, explanation: Explanation, folder: Path, evaluation: Evaluation | None = None
+) -> None:
+    """Writes the page beside what is stored, and says where both are."""
+    from harness.report.explanation import write
+
+    terminal.say(f"stored in {folder}")
+    path = write(explanation, suite.name, folder / "explanation.html", evaluation)
+    terminal.say(f"page: {path}")
 
 
 def _target(text: str | None) -> str | tuple[str, ...] | None:

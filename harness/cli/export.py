@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from harness import terminal
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("run", type=Path, help="a run's folder")
@@ -20,5 +22,5 @@ def main(options: argparse.Namespace) -> int:
 
     with Store.read(options.run) as store:
         for path, rows in export(store, options.to, options.out or options.run / "export"):
-            print(f"{path}  {rows:,} rows")
+            terminal.say(f"{path}  {rows:,} rows")
     return 0

@@ -40,12 +40,12 @@ def bar(text: str) -> tuple[str, float]:
 
 
 def main(options: argparse.Namespace) -> int:
-    from harness.drawing.words import neutral
+    from harness import terminal
     from harness.pipeline import gate
 
     found = gate(options.run, _once("--min", options.min), _once("--max", options.max))
     for one in found:
-        print(neutral(f"{'kept    ' if one.kept else 'NOT KEPT'}  {one.asked}: {one.found}"))
+        terminal.say(f"{'kept    ' if one.kept else 'NOT KEPT'}  {one.asked}: {one.found}")
     return 0 if all(one.kept for one in found) else 3
 
 

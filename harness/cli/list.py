@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 
+from harness import terminal
 from harness.plugins import KINDS, registered
 
 ALL = (*KINDS, "suites", "controls")
@@ -17,12 +18,13 @@ def main(options: argparse.Namespace) -> int:
     if options.kind in KINDS:
         width = max(map(len, registered(options.kind)), default=0)
         for name, point in sorted(registered(options.kind).items()):
-            print(f"{name:<{width}}  {point.value}")
+            terminal.say(f"{name:<{width}}  {point.value}")
         if not registered(options.kind):
-            print(f"there are no {options.kind} yet")
+            terminal.say(f"there are no {options.kind} yet")
         return 0
     from harness.suite import CONTROLS, EVIDENCE_CONTROLS, builtin_suites
 
     controls = CONTROLS + EVIDENCE_CONTROLS
-    print("\n".join(builtin_suites() if options.kind == "suites" else controls))
+    for name in builtin_suites() if options.kind == "suites" else controls:
+        terminal.say(name)
     return 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 
+from harness import terminal
 from harness.cli.run import add_suite_arguments, positive
 
 
@@ -19,5 +20,6 @@ def main(options: argparse.Namespace) -> int:
 
     suite = load(options.suite, options.settings, options.models)
     plan, inputs = plan_only(suite, options.limit)
-    print(plan_text(suite, plan, inputs, run_folder(suite), elsewhere(suite, plan)))
+    found = elsewhere(suite, plan)
+    terminal.say_lines(plan_text(suite, plan, inputs, run_folder(suite), found))
     return 0

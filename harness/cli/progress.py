@@ -8,18 +8,27 @@ from collections import Counter
 from types import TracebackType
 from typing import TYPE_CHECKING
 
+from harness import terminal
+
 if TYPE_CHECKING:
     from rich.text import Text
 
 
 class Live:
-    """Draws `classify 24/24` and `generate 2,112/3,200  31/s  ok 2,109  truncated 3  left 55 s`."""
+    """Draws `classify 24/24` and `generate 2,112/3,200  31/s  ok 2,109  truncated 3  left 55 s`.
+
+    The rate and the time left are of `generate`, the models' requests; controls answer at once and
+    have a line of their own.
+    """
 
     def __init__(self) -> None:
         from rich.console import Console
         from rich.live import Live as RichLive
 
-        self._console = Console(stderr=True, highlight=False)
+        # Rich draws with control characters of its own, so what it is given has to be clean.
+        self._console = Console(
+            file=terminal.bare(sys.stderr), highlight=False, markup=False, emoji=False
+        )
         self._lines: dict[str, tuple[int, int]] = {}
         self._outcomes: Counter[str] = Counter()
         self._started = time.monotonic()
@@ -32,6 +41,7 @@ class Live:
     def __enter__(self) -> Live:
         if self._console.is_terminal:
             self._live.start()
+            terminal.screen()  # before the streams that it has put in their places
         return self
 
     def __exit__(
@@ -43,7 +53,7 @@ class Live:
         if self._console.is_terminal:
             self._live.stop()
         elif self._lines:
-            print(self._text(), file=sys.stderr)
+            terminal.say_lines(self._text(), error=True)
 
     def stage(self, name: str, total: int, done: int = 0) -> None:
         """A stage begins."""
@@ -59,7 +69,7 @@ class Live:
         self._lines["generate"] = (done + 1, max(total, done + 1))
         if not self._console.is_terminal and time.monotonic() - self._said > 30:
             self._said = time.monotonic()
-            print(self._generate(), file=sys.stderr, flush=True)
+            terminal.say(self._generate(), error=True)
 
     def advance(self, name: str, done: int, total: int) -> None:
         """A part got on: `score claims`, `explain`."""
@@ -67,7 +77,7 @@ class Live:
 
     def note(self, text: str) -> None:
         """Something a person should know."""
-        self._console.print(f"note: {text}", markup=False, soft_wrap=True)
+        self._console.print(f"note: {terminal.line(text)}", soft_wrap=True)
 
     def _draw(self) -> Text:
         from rich.text import Text
@@ -79,7 +89,7 @@ class Live:
         for name, (done, total) in self._lines.items():
             line = self._generate() if name == "generate" else f"{name:<18}{done:,}/{total:,}"
             lines.append(f"  {line}")
-        return "\n".join(lines)
+        return terminal.page(lines)
 
     def _generate(self) -> str:
         done, total = self._lines["generate"]

@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from harness import terminal
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_suite_arguments(parser)
@@ -92,13 +94,15 @@ def print_result(result: object, max_unscored: float | None = None) -> int:
 
     assert isinstance(result, RunResult)
     for sentence in result.verdict:
-        print(f"  {sentence}")
-    print(f"report: {result.report}")
+        terminal.say(f"  {sentence}")
+    terminal.say(f"report: {result.report}")
     allowed = result.max_unscored if max_unscored is None else max_unscored
     if result.unscorable == 1:
-        print("no cell of any model has an answer that can be scored")
+        terminal.say("no cell of any model has an answer that can be scored")
         return 5
     if result.unscorable > allowed:
-        print(f"{result.unscorable:.1%} of the cells are unscorable; {allowed:.1%} are allowed")
+        terminal.say(
+            f"{result.unscorable:.1%} of the cells are unscorable; {allowed:.1%} are allowed"
+        )
         return 5
     return 3 if result.unmet else 0

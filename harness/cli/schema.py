@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 
+from harness import terminal
 from harness.documents import SCHEMAS, schema
 
 
@@ -13,5 +14,5 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def main(options: argparse.Namespace) -> int:
-    print(json.dumps(schema(options.name), indent=2, ensure_ascii=False))
+    terminal.say_lines(json.dumps(schema(options.name), indent=2, ensure_ascii=False))
     return 0

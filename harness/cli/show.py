@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from harness import terminal
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("run", type=Path, help="a run's folder")
@@ -20,5 +22,8 @@ def main(options: argparse.Namespace) -> int:
 
     with Store.read(options.run) as store:
         whole = options.cell and options.cell.count("/") == 6
-        print(cell_text(store, options.cell) if whole else cells_text(store, options.cell or ""))
+        if whole:
+            terminal.say_lines(cell_text(store, options.cell))
+        else:
+            terminal.say_lines(cells_text(store, options.cell or ""))
     return 0

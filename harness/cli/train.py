@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 
+from harness import terminal
 from harness.cli.run import add_suite_arguments
 
 
@@ -15,5 +16,5 @@ def main(options: argparse.Namespace) -> int:
     from harness.suite import load
     from harness.train import train
 
-    print(train(load(options.suite, options.settings, options.models)))
+    terminal.say(train(load(options.suite, options.settings, options.models, asks=False)))
     return 0

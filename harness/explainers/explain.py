@@ -51,7 +51,8 @@ def explain(
     """Why a classifier decided as it did: an attribution for each sample, method and target.
 
     - `classifier`: any of the harness's, any `torch.nn.Module`, any function from a list of inputs
-      to probabilities (then without gradient methods)
+      to probabilities, any fitted estimator with `predict_proba` and `classes_`, any transformers
+      pipeline that classifies texts or images (the last three without gradient methods)
     - `samples`: `Sample` records, texts, images (PIL or uint8 arrays), or for a module tensors with
       one example a row (one tensor, a tuple or a mapping of several), or a pandas frame of numbers:
       a module is given its rows, a function frames like it

@@ -10,8 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, overload
 
 from harness import serial
+from harness.drawing.words import short
 from harness.records import Attribution, HarnessError, Sample
 from harness.store.arrays import joined, split
+from harness.terminal import page
 
 if TYPE_CHECKING:
     import numpy as np
@@ -21,9 +23,10 @@ if TYPE_CHECKING:
     from harness.drawing.figure import Figure
 
 SHOWN = 20  # attributions in a notebook's output; more are named
+LISTED = 4  # attributions in a terminal's
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Explanation(Sequence[Attribution]):
     """Attributions in the order of samples, then methods, then targets.
 
@@ -33,6 +36,18 @@ class Explanation(Sequence[Attribution]):
 
     attributions: tuple[Attribution, ...]
     samples: tuple[Sample, ...] = field(default=(), compare=False, repr=False)
+
+    def __repr__(self) -> str:
+        from harness.explainers.summary import summary
+
+        many = f"{len(self):,} attribution{'s' if len(self) != 1 else ''}"
+        samples = len({a.sample for a in self.attributions})
+        lines = [f"Explanation: {many} of {samples:,} sample{'s' if samples != 1 else ''}"]
+        for a in self.attributions[:LISTED]:
+            lines.append(short(f"  {a.sample}, {a.method}, {a.target}: {summary(a)}", 110))
+        if len(self) > LISTED:
+            lines.append(f"  and {len(self) - LISTED:,} more; frame has them all as a table")
+        return page(lines)
 
     def __len__(self) -> int:
         return len(self.attributions)

@@ -18,6 +18,7 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from harness import private
 from harness.drawing.figure import style_sheet
 from harness.drawing.svg import text_width
 from harness.drawing.words import short
@@ -88,7 +89,7 @@ def write(results: Results, path: Path, blobs: Path | None = None) -> Path:
     page = render(results, blobs)
     part = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        part.write_text(page, encoding="utf-8", newline="\n")
+        private.file(part).write_text(page, encoding="utf-8", newline="\n")
         part.replace(path)
     except OSError as error:
         part.unlink(missing_ok=True)

@@ -15,7 +15,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any, Self
 
+from harness import private
 from harness.records import HarnessError, InfrastructureError
+from harness.secrets import concealed
 
 SCHEMA_VERSION = 4
 
@@ -101,8 +103,9 @@ class Database:
         `InfrastructureError` where the folder cannot be written.
         """
         with disk():
-            (folder / "blobs").mkdir(parents=True, exist_ok=True)
-            lock = (folder / "run.lock").open("w")
+            private.folder(folder)
+            private.folder(folder / "blobs")
+            lock = private.file(folder / "run.lock").open("w")
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
@@ -113,7 +116,8 @@ class Database:
         path = folder / "run.sqlite"
         new = not path.exists() or path.stat().st_size == 0
         with disk():
-            connection = sqlite3.connect(path, isolation_level=None)
+            # the log beside it takes over its mode
+            connection = sqlite3.connect(private.file(path), isolation_level=None)
             store = cls(folder, connection, lock)
             try:
                 if not new:
@@ -223,7 +227,9 @@ class Database:
 
     def set_meta(self, values: Mapping[str, Any]) -> None:
         """Adds to the manifest."""
-        rows = [(key, json.dumps(value, ensure_ascii=False)) for key, value in values.items()]
+        rows = [
+            (key, json.dumps(concealed(value), ensure_ascii=False)) for key, value in values.items()
+        ]
         with disk():
             self._db.executemany("INSERT OR REPLACE INTO meta VALUES (?, ?)", rows)
 

@@ -10,6 +10,8 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
 
 from harness import serial
 from harness.identity import attribution_key
@@ -27,6 +29,7 @@ from harness.records import (
     Span,
     StoredScore,
 )
+from harness.secrets import conceal, concealed
 from harness.store.arrays import PACKED, pack, unpack
 from harness.store.database import Database, disk
 
@@ -141,7 +144,8 @@ class Store(Database):
         A transport or server failure is kept apart and may be asked again. So may a prompt that was
         too long, since a server's context may grow: the later answer takes its place.
         """
-        for entry, key, generation in rows:
+        for entry, key, given in rows:
+            generation = _concealed(given)
             if generation.outcome in ("transport", "server"):
                 self._db.execute(
                     "INSERT INTO failures VALUES (?, ?, ?, 1) ON CONFLICT (entry, request) "
@@ -211,7 +215,7 @@ class Store(Database):
         self._answering[entry] = self._served_number(entry, served)
 
     def _served_number(self, entry: str, served: Served) -> int:
-        record = serial.dumps(served)
+        record = conceal(serial.dumps(served))
         place = (entry, record)
         row = self._db.execute(
             "SELECT id FROM served WHERE entry = ? AND record = ?", place
@@ -369,7 +373,7 @@ class Store(Database):
             (
                 (
                     s.subject_kind, s.subject, s.metric, s.scorer, s.version, s.value,
-                    None if s.detail is None else serial.dumps(s.detail), s.of,
+                    None if s.detail is None else serial.dumps(concealed(s.detail)), s.of,
                 )
                 for s in scores
             ),
@@ -424,6 +428,21 @@ class Store(Database):
 def _chunks(keys: Sequence[str], size: int = 500) -> Iterator[Sequence[str]]:
     """Keys in pieces that one statement takes."""
     return (keys[start : start + size] for start in range(0, len(keys), size))
+
+
+def _concealed(generation: Generation) -> Generation:
+    """An answer, and what went wrong, without a secret of the suite's that they repeat."""
+    texts: dict[str, Any] = {
+        "text": conceal(generation.text),
+        "reasoning": generation.reasoning and conceal(generation.reasoning),
+        "error": generation.error and conceal(generation.error),
+        "finish_reason": generation.finish_reason and conceal(generation.finish_reason),
+        "served_model": generation.served_model and conceal(generation.served_model),
+        "fingerprint": generation.fingerprint and conceal(generation.fingerprint),
+        "notes": tuple(map(conceal, generation.notes)),
+    }
+    changed = {name: text for name, text in texts.items() if text != getattr(generation, name)}
+    return replace(generation, **changed) if changed else generation
 
 
 def _without_seconds(generation: Generation) -> str:

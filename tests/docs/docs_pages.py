@@ -66,6 +66,12 @@ def links(page: Path) -> list[str]:
     return [target for target in _LINK.findall(text) if "://" not in target]
 
 
+def figures(page: Path) -> list[str]:
+    """The figures that the text of a page quotes as they are printed, such as `0.667`."""
+    text = re.sub(r"^```.*?^```$", "", page.read_text("utf-8"), flags=re.M | re.S)
+    return re.findall(r"`(-?\d\.\d{3})`", text)
+
+
 def anchors(page: Path) -> set[str]:
     """The anchors of a page's headings as GitHub makes them."""
     heads = re.findall(r"^#+ (.+)$", page.read_text("utf-8"), re.M)

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 import yaml
-from docs_pages import CHECKOUT, Block, all_pages, anchors, blocks, borrowed, links
+from docs_pages import CHECKOUT, Block, all_pages, anchors, blocks, borrowed, figures, links
 
 from harness import documents, plugins
 from harness.cli.command_line import EXIT_CODES
@@ -40,18 +40,28 @@ def test_the_examples_of_a_page_work(page: Path, tmp_path: Path) -> None:
     for other in borrowed(page):
         for block in blocks(other):
             write(block, tmp_path)
-    printed = ""
+    printed = everything = ""
     for block in blocks(page):
         place = f"{page.name}:{block.line}"
         kind, _, rest = block.mark.partition(" ")
         write(block, tmp_path)
         if kind == "run":
             printed = run(block, tmp_path, int(rest.removeprefix("exits ") or 0), place)
+            everything += printed
         elif kind == "output":
             for line in filter(str.strip, block.text.splitlines()):
                 assert occurs(line, printed), f"{place}: '{line}' is not in\n{printed}"
         elif kind == "schema":
             check(rest.partition(":")[0], block, place)
+    for figure in figures(page):
+        assert figure in everything, f"{page.name}: the text speaks of {figure}; nothing prints it"
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_an_example_shows_the_figure_of_each_metric_that_it_names(page: Path) -> None:
+    for block in blocks(page):
+        for line in block.text.splitlines() if block.mark == "output" else ():
+            assert not re.fullmatch(r"\s*[a-z_]+\.[a-z_0-9]+\s*\.\.\.\s*", line), f"{page}: {line}"
 
 
 @pytest.mark.parametrize("page", PAGES)

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from harness.explainers.concepts.suites import title_of
 from harness.records import ConceptExample, ConceptSpace, StoredScore
 from harness.results import number
+from harness.terminal import page
 
 _STRONGEST = 3
 
@@ -26,7 +27,7 @@ def concepts_text(found: Sequence[tuple[ConceptSpace, Sequence[StoredScore]]]) -
             examples = space.examples[space.concepts.index(name)]
             shown = ", ".join(_place(example) for example in examples[:2])
             lines.append(f"  {effect:+.3g}  {name}: {shown}")
-    return "\n".join(lines)
+    return page(lines)
 
 
 def _table(found: Sequence[tuple[ConceptSpace, Sequence[StoredScore]]]) -> Iterator[str]:

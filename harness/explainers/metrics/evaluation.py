@@ -59,7 +59,7 @@ class MetricRow:
         return self.above_random.low > 0
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Evaluation:
     """Everything measured of several methods on the same samples.
 
@@ -72,6 +72,13 @@ class Evaluation:
     metrics: Mapping[str, Any]
     clusters: Mapping[str, str]
     seed: int = 0
+
+    def __repr__(self) -> str:
+        samples = len({m.sample for m in self.measurements})
+        return (
+            f"Evaluation of {', '.join(self.methods)} by {len(self.metrics)} metrics on {samples} "
+            "samples; table, ranking() and frame say more"
+        )
 
     @property
     def methods(self) -> tuple[str, ...]:

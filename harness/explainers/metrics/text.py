@@ -8,6 +8,7 @@ from harness.drawing.words import unpadded
 from harness.explainers.metrics.evaluation import RANDOM, Evaluation, MetricRow
 from harness.results import number
 from harness.stats.ranks import RankTable
+from harness.terminal import page
 
 _COLUMNS = 5  # of metrics beside each other
 # Of the metrics for each name of evidence, those that a terminal shows; the frame holds all.
@@ -42,7 +43,7 @@ def evaluation_text(evaluation: Evaluation, by: Sequence[str] = ()) -> str:
             f"{_NOT_SHOWN} not shown to be better than random values; ↑ higher is better, ↓ lower; "
             "± is half of the 95 % interval",
         ]
-    return "\n".join(lines)
+    return page(lines)
 
 
 def _ranking(table: RankTable) -> Iterator[str]:

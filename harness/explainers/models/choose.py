@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from harness.classifiers.distribution import check_distribution
+from harness.explainers.models.foreign import adapted
 from harness.explainers.models.model import Model, Scale
 from harness.images import classifier_input, png_medium
 from harness.plugins import blamed
@@ -57,8 +58,9 @@ def model_of(classifier: Any, samples: Sequence[Sample], classes: Sequence[str] 
         named = tuple(classes) or _numbered(classifier, samples)
         return model_of(FunctionClassifier(function=classifier, classes=named), samples)
     raise HarnessError(
-        f"{type(classifier).__name__} cannot be explained: give a classifier, a torch module, or a "
-        "function from inputs to probabilities"
+        f"{type(classifier).__name__} cannot be explained: give a classifier of the harness, a "
+        "torch module, an estimator with predict_proba, a transformers pipeline, or a function "
+        "from a list of inputs to probabilities, inputs x classes"
     )
 
 
@@ -76,6 +78,7 @@ def chosen_inputs(
 
     if isinstance(classifier, Model):
         return classifier, _samples(samples)
+    classifier, samples = adapted(classifier, samples)
     if hasattr(samples, "to_numpy") and hasattr(samples, "columns"):
         model = _of_table(classifier, samples, inputs)
         return model, model.samples
@@ -120,13 +123,14 @@ def _of_table(classifier: Any, table: Any, inputs: Mapping[str, Any]) -> TensorM
 
     names = [str(name) for name in table.columns]
     try:
-        rows = torch.from_numpy(table.to_numpy(dtype="float64"))
+        rows = torch.from_numpy(table.to_numpy(dtype="float64", copy=True))
     except (TypeError, ValueError) as error:
         raise HarnessError(
             f"the table holds what is no number ({error}); encode it before, and divide columns "
             "that belong together by unit mask"
         ) from error
-    options = {"names": names, **inputs}
+    classes = getattr(classifier, "classes", None)
+    options = {"names": names, **({"classes": classes} if classes else {}), **inputs}
     if isinstance(classifier, torch.nn.Module):
         dtype = next((value.dtype for value in classifier.parameters()), torch.float32)
         return TensorModel(classifier, [rows.to(dtype)], **options)
