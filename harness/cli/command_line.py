@@ -26,8 +26,10 @@ COMMANDS = {
     "train": "train a suite's classifier",
 }
 EXIT_CODES = """exit codes:
-  0 done   1 internal error   2 usage or bad input   3 gate failed   4 infrastructure
-  5 more unscorable cells than --max-unscored   130 interrupted"""
+  0 done   1 internal error, or a control did not answer   2 usage or bad input
+  3 a requirement is not kept   4 servers or backends left cells without an answer
+  5 more cells without a score than --max-unscored, or none with one   6 a limit stopped it
+  130 interrupted; the first that holds of 130, 1, 2, 4, 6, 5, 3, 0"""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -40,6 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
     from harness.records import HarnessError
 
+    options.command = _command(arguments)
     try:
         return int(importlib.import_module(f"harness.cli.{chosen}").main(options))
     except HarnessError as error:
@@ -48,7 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"harness: {error}", file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:
-        print(f"\nharness: interrupted; continue with: {_command(arguments)}", file=sys.stderr)
+        print(f"\nharness: interrupted; continue with: {options.command}", file=sys.stderr)
         return 130
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

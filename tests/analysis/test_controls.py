@@ -1,0 +1,103 @@
+"""What a metric's validity lacks is said in the unit that counts, and by how much."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from small_suite import GOLD, changed, write
+
+import harness
+from harness.results import Results
+
+# `share` is 1 for gold's own text and 0 for all others, so its controls separate perfectly.
+SCORER = """
+from harness.gold import gold_text
+from harness.records import Metric, Score, Separation
+
+class Perfect:
+    metrics = (
+        Metric("share", separates=(Separation("gold", "empty", 0.2),), headline="accuracy"),
+        Metric("strict", separates=(Separation("gold", "empty", 0.5),)),
+        Metric("reversed", direction="lower", separates=(Separation("empty", "gold", 0.2),)),
+        Metric("untested", separates=(Separation("gold", "negated", 0.2),)),
+        Metric("unpromising"),
+    )
+
+    def requests(self, subject):
+        return ()
+
+    def score(self, subject, generations):
+        own = subject.gold_true is not None and generations[0].text == gold_text(subject.gold_true)
+        return [Score(metric.name, float(own)) for metric in self.metrics]
+"""
+
+NOTES = "id,note,label,predicted\n" + "".join(
+    f"s{i},Note number {i}.,{label},{label}\n"
+    for i, label in enumerate(["gastritis", "indigestion", "ulcer"] * 20)
+)
+
+
+def made(folder: Path, scorer: str = SCORER, **changes: Any) -> Results:
+    given: dict[str, Any] = {
+        "source": {"kind": "table", "path": "./notes.csv", "text": "note", "label": "label",
+                   "id": "id"},
+        "classifier": {"kind": "recorded", "path": "./notes.csv", "sample": "id",
+                       "label": "predicted"},
+        "families": [{"family": "small", "variants": ["reworded"], "aspects": ["causes"]}],
+        "arms": ["predicted"],
+        "repeats": 1,
+        "models": None,
+        "scorers": ["./perfect.py:Perfect"],
+        "controls": ["gold", "empty"],
+    }  # fmt: skip
+    gold = [*GOLD, {**GOLD[0], "label": "ulcer"}]
+    files = {"notes.csv": NOTES, "perfect.py": scorer, "gold__small__gold.json": json.dumps(gold)}
+    return harness.run(
+        write(folder, changed(**(given | changes)), **files), out=folder / "run"
+    ).results
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory: pytest.TempPathFactory) -> Results:
+    return made(tmp_path_factory.mktemp("three"))
+
+
+def test_sixty_samples_of_three_labels_lack_labels_and_not_samples(results: Results) -> None:
+    reasons = {m.metric.name: m.reason for m in results.metrics}
+    assert results.samples == 60
+    assert reasons["share"] == "3 labels; at least 8 are needed for this margin"
+    assert reasons["reversed"] == "3 labels; at least 8 are needed for this margin"
+    assert reasons["strict"] == "3 labels; at least 13 are needed for this margin"
+    assert {m.metric.name: m.validity for m in results.metrics}["share"] == "not shown"
+
+
+def test_what_no_control_tested_says_which_control_is_missing(results: Results) -> None:
+    reasons = {m.metric.name: m.reason for m in results.metrics}
+    assert reasons["untested"] == "the suite asks no control 'negated'"
+    assert reasons["unpromising"] == "the metric promises nothing that controls could test"
+
+
+def test_the_page_and_the_verdict_say_it_in_these_words(results: Results, tmp_path: Path) -> None:
+    from harness.report.page import render
+
+    html = render(results)
+    assert html.count("3 labels; at least 8 are needed for this margin") == 1
+    assert "too few samples" not in html
+    model = {"name": "m", "backend": "./parrot.py:Parrot"}
+    accuracy = made(tmp_path, models=[model]).verdict[0]
+    assert accuracy.topic == "accuracy"
+    assert (
+        "validity is not shown: 3 labels; at least 8 are needed for this margin." in accuracy.text
+    )
+
+
+def test_differences_that_vary_need_about_as_many_as_the_interval_says(tmp_path: Path) -> None:
+    varied = SCORER.replace("float(own)", "float(own) * levels[subject.sample.label]")
+    varied += "\nlevels = {'gastritis': 0.9, 'indigestion': 0.5, 'ulcer': 1.0}\n"
+    found = made(tmp_path, scorer=varied)
+    reason = next(m.reason for m in found.metrics if m.metric.name == "share")
+    assert reason.startswith("3 labels; about ")
+    assert reason.endswith("are needed for this margin if others differ as these do")
