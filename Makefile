@@ -10,7 +10,7 @@ export HARNESS_DATA
 # Nothing is ever fetched from a hub: models are local or packaged.
 export HF_HUB_OFFLINE := 1
 
-.PHONY: demo test test-system check format environment vllm-cpu vllm-gpu clean
+.PHONY: demo test test-system check format environment vllm-cpu clean
 
 environment: $(INSTALLED)
 
@@ -31,13 +31,9 @@ test: $(INSTALLED)
 test-system: $(INSTALLED)
 	$(BIN)/pytest -m system
 
-# On a CPU vLLM is another package (vllm-cpu) with pins of its own, so it lives in an environment of its own.
+# vLLM has pins of its own, so it lives in an environment of its own.
 vllm-cpu:
 	PYTHON=$(PYTHON) bash tools/make_vllm_cpu.sh
-
-# On a GPU one environment holds both. Without a GPU this shows what would be installed.
-vllm-gpu:
-	PYTHON=$(PYTHON) bash tools/make_vllm_gpu.sh
 
 check: $(INSTALLED)
 	$(BIN)/ruff check .

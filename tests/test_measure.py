@@ -115,28 +115,3 @@ def test_a_scorer_that_exits_is_named_and_exits_nothing() -> None:
 
     with pytest.raises(RuntimeError, match=r"scorer 'mine' failed on .*: it called sys.exit\(3\)"):
         measure("mine", Exits([]), SUBJECT, ())
-
-
-@pytest.mark.parametrize("title", [3, "two\nlines", None, ("a",)])
-def test_a_title_that_is_no_line_of_text_is_refused(title: Any) -> None:
-    scorer = Given([])
-    scorer.metrics = (Metric("share"),)
-    object.__setattr__(scorer.metrics[0], "title", title)
-    with pytest.raises(HarnessError, match="metric 'share' has the title"):
-        check_scorer("mine", scorer)
-
-
-@pytest.mark.parametrize(
-    ("name", "title"),
-    [
-        ("recall_vs_true", "recall vs true"),
-        ("recallVsTrue", "recall vs true"),
-        ("F1", "F1"),
-        ("top-5.accuracy", "top 5 accuracy"),
-        ("words", "words"),
-        ("__", "__"),
-    ],
-)
-def test_a_metric_without_a_title_is_called_by_its_name_in_words(name: str, title: str) -> None:
-    assert Metric(name).title == title
-    assert Metric(name, title="what it is").title == "what it is"

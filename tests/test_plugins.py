@@ -78,22 +78,6 @@ def test_every_registered_part_has_what_its_contract_asks(kind: str, protocol: t
         assert missing in ([], ["capabilities"]), f"{name} lacks {missing}"
 
 
-def test_every_built_in_metric_has_a_title_of_its_own_in_plain_words() -> None:
-    from harness.explainers.concepts.suites import METRICS
-    from harness.plugins import load, registered
-    from harness.records import Metric
-
-    scorers = [load("scorers", name).metrics for name in registered("scorers")]
-    attributions = [load("metrics", name).metric for name in registered("metrics")]
-    for metrics in (*scorers, attributions, METRICS):
-        titles = [metric.title for metric in metrics]
-        assert len(set(titles)) == len(titles)
-        for metric in metrics:
-            assert metric.title != Metric(metric.name).title, metric.name
-            assert "_" not in metric.title
-            assert len(metric.title) < 80
-
-
 def test_an_unknown_part_is_told_the_nearest_name() -> None:
     with pytest.raises(HarnessError, match="there is no backend 'opnai'; did you mean 'openai'?"):
         plugins.load("backends", "opnai")

@@ -265,17 +265,15 @@ def metrics() -> Iterator[str]:
         "A metric declares what it is as data: its range, which direction is better, and which "
         "control it promises to score above which other by more than a margin. In every run the "
         "promise is held against the controls; [controls and validity](../explanation/controls.md) "
-        "says how. A baseline is what a measure of truth has to beat, and promises nothing. "
-        "Reports, verdicts and `harness show` put the title before the id: *required claims stated "
-        "(claims.recall_vs_true)*."
+        "says how. A baseline is what a measure of truth has to beat, and promises nothing."
     )
     for name, part in builtin("scorers"):
         yield f"## {name}"
         yield docstring(part)
         yield table(
-            ("metric", "title", "what it is", "of", "range", "better", "separates"),
+            ("metric", "what it is", "of", "range", "better", "separates"),
             (
-                (f"`{metric.name}`", metric.title, metric.about, _subject(metric), _range(metric),
+                (f"`{metric.name}`", metric.about, _subject(metric), _range(metric),
                  metric.direction or "neither", _separates(metric))
                 for metric in part.metrics
             ),
@@ -287,9 +285,9 @@ def metrics() -> Iterator[str]:
         "sources of each."
     )
     yield table(
-        ("metric", "title", "family", "what it is", "range", "better"),
+        ("metric", "family", "what it is", "range", "better"),
         (
-            (f"`{name}`", part.metric.title, part.family, part.metric.about, _range(part.metric),
+            (f"`{name}`", part.family, part.metric.about, _range(part.metric),
              part.metric.direction or "neither")
             for name, part in builtin("metrics")
         ),

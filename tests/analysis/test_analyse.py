@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -11,11 +10,10 @@ import pytest
 from small_suite import changed, write
 
 import harness
-from harness.analysis.mistakes import accuracy_by_label, on_mistakes, with_mistakes
 from harness.analysis.models import gains_over_floor
 from harness.analysis.score_table import ScoreTable
 from harness.pipeline import report
-from harness.results import Results, Sentence
+from harness.results import Results
 from harness.scoring import Run, make_scorers
 from harness.store import Store
 
@@ -219,25 +217,6 @@ def table(run_folder: Path) -> Iterator[ScoreTable]:
     with Store.read(run_folder) as store:
         run = Run(store)
         yield ScoreTable(run, make_scorers(run.manifest.scorers, run_folder))
-
-
-def test_the_verdict_says_what_models_do_where_the_classifier_is_wrong(
-    table: ScoreTable, results: Results
-) -> None:
-    assert accuracy_by_label(table) == "claims.recall_vs_true"
-    assert accuracy_by_label(table, {"claims.recall_vs_true"}) is None
-    found = {one.model: one for one in on_mistakes(table, "claims.recall_vs_true")}
-    assert found["truth"].wrong.value == found["truth"].right.value == 1.0
-    assert (found["told"].wrong.value, found["told"].right.value) == (0.0, 1.0)
-    assert {one.samples for one in found.values()} == {6}
-    (said,) = [one.text for one in results.verdict if one.topic == "classifier"]
-    assert "wrong (6 samples)" in said
-    assert re.search(r"told \.00 [^;]*\(elsewhere 1\.00", said)
-
-
-def test_where_the_classifier_is_never_wrong_nothing_is_said_of_mistakes() -> None:
-    kept = (Sentence("gold", "There is none."),)
-    assert with_mistakes(kept, "m", ()) == kept
 
 
 def test_a_headline_that_failed_its_controls_gives_way_to_another(table: ScoreTable) -> None:

@@ -43,7 +43,6 @@ from harness.results import (
     MetricSummary,
     ModelSummary,
     Rank,
-    Requirement,
     Results,
     SampleView,
     Sentence,
@@ -262,13 +261,6 @@ def example(seed: int = 7, samples: int = 6, explanations: int = 10) -> Results:
         ),
         gold=GoldStatus(40, 231, {"draft": 40}, 38, 40),
         views=tuple(_view(rng, index, explanations) for index in range(samples)),
-        requirements=(
-            Requirement(IDS[0], METRICS[0][1].title, 0.6, "higher", "north-8b", "site=A",
-                        estimate(0.72), True),
-            Requirement(IDS[2], METRICS[2][1].title, 0.05, "lower", "north-1b", "",
-                        estimate(0.2), False, "the metric is not shown to be valid on this gold"),
-            Requirement("claims.gone", "", 0.5, "higher", "", reason="there is no metric"),
-        ),
         explainers=tuple(
             ExplainerSummary(
                 method, "word", "probability", "mask", samples, 4 * samples, LABELS, 256.0, error,

@@ -57,8 +57,8 @@ def test_pictures_count_in_the_budget_of_all_samples(results: Results) -> None:
     full = dataclasses.replace(view, attributions=view.attributions * 3)
     size = samples._size(samples.cards([full])[0])
     assert size > samples._size(samples.cards([dataclasses.replace(view, attributions=())])[0])
-    shown = samples.cards([full] * 100)
-    assert len(shown) == min(100, samples.BUDGET // size)
+    shown = samples.cards([full] * samples.SAMPLES)
+    assert len(shown) == min(samples.SAMPLES, samples.BUDGET // size)
 
 
 def test_what_cannot_be_drawn_costs_a_note(results: Results) -> None:

@@ -195,66 +195,6 @@ def test_an_oracle_variant_named_in_the_manifest_is_marked(results: Results) -> 
     assert "oracle</span></th>" not in section(page.render(results), "variants")
 
 
-def test_variants_that_preserve_meaning_are_marked_where_a_worst_case_is_named(
-    results: Results,
-) -> None:
-    manifest = {**results.manifest, "preserving_variants": ["typos", "reworded"]}
-    variants = section(page.render(dataclasses.replace(results, manifest=manifest)), "variants")
-    marked = set(re.findall(r'<bdi>([\w-]+)</bdi> <span class="tag">same meaning', variants))
-    assert marked == {"typos", "reworded"}
-    assert "sought among the variants that preserve" in Reader(variants).text
-    assert "same meaning" not in section(page.render(results), "variants")
-
-
-def test_a_nearest_sentence_is_not_called_support(results: Results) -> None:
-    view = results.views[0]
-    shown = next(e for e in view.explanations if e.claims)
-    claims = tuple(
-        dataclasses.replace(shown.claims[0], verdict=verdict, sentence="It rains.", support=0.31)
-        for verdict in ("supported", "contradicted", "unsupported")
-    )
-    view = dataclasses.replace(view, explanations=(dataclasses.replace(shown, claims=claims),))
-    text = Reader(page.render(dataclasses.replace(results, views=(view,)))).text
-    for words in (
-        "supported by “It rains.”",
-        "contradicted by “It rains.”",
-        "nearest sentence “It",
-    ):
-        assert words in text
-    assert "unsupported by" not in text
-
-
-def test_metrics_stand_by_their_title_beside_their_id_in_every_table(results: Results) -> None:
-    metrics = tuple(
-        dataclasses.replace(s, metric=dataclasses.replace(s.metric, title=f"Title {i} in words"))
-        for i, s in enumerate(results.metrics)
-    )
-    html = page.render(dataclasses.replace(results, metrics=metrics))
-    for name, shown in {
-        "scatter": (0, 3), "models": range(8), "aspects": (0, 2, 5), "variants": (0, 2),
-        "groups": (0,), "arms": (0, 1, 2), "coverage": (0,), "controls": (0, 2, 3, 5),
-        "samples": (0,), "provenance": range(8),
-    }.items():  # fmt: skip
-        text = Reader(section(html, name)).text
-        for i in shown:
-            assert re.search(rf"Title {i} in words\s*\({re.escape(metrics[i].id)}\)", text), name
-
-
-def test_a_reason_stands_once_with_all_metrics_that_it_holds_for(results: Results) -> None:
-    why = "3 labels; at least 8 are needed for this margin"
-    metrics = tuple(
-        dataclasses.replace(s, validity="not shown", reason=why) if s.validity == "valid" else s
-        for s in results.metrics
-    )
-    html = page.render(dataclasses.replace(results, metrics=metrics))
-    assert html.count(why) == 1
-    models = Reader(section(html, "models")).text
-    trust = models[models.index("What is not to be trusted") :]
-    for summary in metrics:
-        if summary.validity == "not shown":
-            assert summary.id in trust
-
-
 def test_claims_are_marked_by_symbol_and_by_word(results: Results) -> None:
     samples = section(page.render(results), "samples")
     for symbol, word in (("✓", "supported"), ("✗", "contradicted"), ("○", "unsupported")):

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import assume, given, settings
-from hypothesis import strategies as st
 from scipy import stats
 
 from harness.records import HarnessError
@@ -92,51 +90,3 @@ def test_a_difference_above_the_margin_but_unsure_is_not_shown_and_below_it_inva
     assert paired.separation(better, worse, range(4), 0.1)[1] == "not shown"
     assert paired.separation(better, worse, range(4), 0.9)[1] == "invalid"
     assert paired.separation(worse, better, range(4), 0.0)[1] == "invalid"
-
-
-@pytest.mark.parametrize("margin", [0.0, 0.1, 0.2, 0.3, 0.5])
-def test_the_number_of_clusters_needed_is_the_first_at_which_the_test_says_valid(margin):
-    # perfect controls: 1 on one side, 0 on the other, whatever the number
-    needed = paired.clusters_needed([1] * 3, [0] * 3, "abc", margin)
-    assert needed.at_least
-    says = {
-        n: paired.separation([1] * n, [0] * n, range(n), margin)[1]
-        for n in (3, needed.clusters - 1, needed.clusters, needed.clusters + 5)
-    }
-    assert says[needed.clusters] == says[needed.clusters + 5] == "valid"
-    assert says[needed.clusters - 1] == "not shown"
-
-
-def test_three_labels_that_separate_perfectly_need_eight_for_a_margin_of_a_fifth():
-    assert paired.clusters_needed([1] * 6, [0] * 6, [0, 0, 1, 1, 2, 2], 0.2).clusters == 8
-
-
-@settings(max_examples=80, deadline=None)
-@given(
-    st.lists(st.tuples(st.floats(0, 1, width=16), st.floats(0, 1, width=16)), min_size=3,
-             max_size=19),
-    st.floats(0, 0.6),
-)  # fmt: skip
-def test_more_clusters_are_needed_exactly_where_the_test_does_not_say_valid(pairs, margin):
-    better, worse = zip(*pairs, strict=True)
-    found, validity = paired.separation(better, worse, range(len(pairs)), margin)
-    needed = paired.clusters_needed(better, worse, range(len(pairs)), margin)
-    assume(abs(found.low - margin) > 1e-9)
-    assume(abs(found.value - margin) > 1e-9)
-    if validity == "valid":
-        assert needed.clusters <= len(pairs)
-    elif validity == "invalid":
-        assert needed is None
-    else:
-        assert needed is None or needed.clusters > len(pairs)
-
-
-def test_no_number_of_clusters_shows_a_difference_that_is_not_there():
-    assert paired.clusters_needed([0.3, 0.4], [0.3, 0.4], "ab", 0.0) is None
-    assert paired.clusters_needed([0.5, 0.6, 0.7], [0.3, 0.4, 0.4], "abc", 0.3) is None
-    assert paired.clusters_needed([], [], [], 0.0) is None
-    assert paired.clusters_needed([2.0] * 3, [1.0] * 3, "abc", 0.5, bounds=None) is None
-
-
-def test_one_cluster_needs_three_whatever_it_says():
-    assert paired.clusters_needed([0.9, 0.8], [0.1, 0.3], "aa", 0.2) == paired.Needed(3, True)
