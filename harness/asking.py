@@ -18,8 +18,8 @@ from harness.plugin_code import code_of
 from harness.records import Generation, HarnessError, Request, Subject
 
 if TYPE_CHECKING:
-    from harness.generate import Budget
     from harness.scoring import Run
+    from harness.session import Traffic
     from harness.watch import Watch
 
 _Told = Callable[[int, int], None] | None  # hears how many of the requests are answered
@@ -29,12 +29,12 @@ _Told = Callable[[int, int], None] | None  # hears how many of the requests are 
 class Models:
     """The suite's own models by name, for scorers that ask the model which answered a subject.
 
-    They are had only while the suite runs: how a model is reached is never stored. `budget` is what
-    the run may still spend.
+    They are had only while the suite runs: how a model is reached is never stored. `traffic` holds
+    the run's limits and what it knows of its servers, which judges share.
     """
 
     backends: Mapping[str, Any] = field(default_factory=dict)
-    budget: Budget | None = None
+    traffic: Traffic | None = None
 
 
 async def answers_to(
@@ -63,7 +63,8 @@ async def answers_to(
         requests = [request for wanted in mine.values() for request in wanted]
         told = None if progress is None else partial(progress, f"ask {model or name}")
         if model is None:
-            answers = iter(await _ask_judge(run, name, scorer, requests, watch, told))
+            judge = await _ask_judge(run, name, scorer, requests, watch, models, told)
+            answers = iter(judge)
         else:
             answers = iter(await _ask_model(run, model, requests, watch, models, told))
         found |= {place: [next(answers) for _ in wanted] for place, wanted in mine.items()}
@@ -76,13 +77,28 @@ def judge_entry(name: str) -> str:
 
 
 async def _ask_judge(
-    run: Run, name: str, scorer: Any, requests: Sequence[Request], watch: Watch, told: _Told
+    run: Run,
+    name: str,
+    scorer: Any,
+    requests: Sequence[Request],
+    watch: Watch,
+    models: Models,
+    told: _Told,
 ) -> list[Generation]:
     from harness.generate import ask
 
     who, entry = f"scorer '{name}'", judge_entry(name)
     _adopt(run, entry, requests)
-    return await ask(run.store, entry, scorer.backend, requests, who, watch, progress=told)
+    return await ask(
+        run.store,
+        entry,
+        scorer.backend,
+        requests,
+        who,
+        watch,
+        traffic=models.traffic,
+        progress=told,
+    )
 
 
 def _adopt(run: Run, entry: str, requests: Sequence[Request]) -> None:
@@ -114,7 +130,7 @@ async def _ask_model(
         requests,
         f"model '{model}'",
         watch,
-        budget=models.budget,
+        traffic=models.traffic,
         price=(price[0], price[1]) if price else None,
         progress=told,
     )

@@ -84,7 +84,7 @@ class Manifest:
     baselines: tuple[str, ...] = ()
     group_by: tuple[str, ...] = ()
     report_samples: int = 12
-    max_unscored: float = 1.0
+    max_unscored: float | None = None
     require: Mapping[str, float] = field(default_factory=dict)
     human_labels: Mapping[str, str] | None = None
     label_map: Mapping[str, str] = field(default_factory=dict)

@@ -20,7 +20,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 from harness import private, requirements, serial, terminal
 from harness.asking import Models
 from harness.drawing.words import short
-from harness.generate import Budget, OnAnswer, check_servers, generate, tasks
+from harness.ending import UNSCORED, Ending
+from harness.failures import FailureKind, failure_kinds
+from harness.generate import generate
 from harness.identity import attribution_key, digest, file_hash
 from harness.inputs import Inputs, current_samples_hash, limit, prepare, samples_hash, samples_of
 from harness.manifest import Manifest, file_hashes
@@ -37,6 +39,8 @@ from harness.records import (
     StoredScore,
 )
 from harness.scoring import Run, make_scorers, score, version
+from harness.server_gate import Patience
+from harness.session import NotStopped, OnAnswer, Traffic, tasks
 from harness.store import Store
 from harness.store.database import disk
 from harness.suite import EVIDENCE_CONTROLS, ExplainSpec, ModelSpec, PartSpec, Suite
@@ -74,14 +78,28 @@ class RunResult:
 
     folder: Path
     verdict: tuple[str, ...]  # the report's sentences
-    unscorable: float  # share of the models' planned cells, controls left out
-    not_run: int
-    max_unscored: float = 1.0
-    unmet: int = 0  # bars of the suite's `require` that are not kept
+    ending: Ending
+    failures: tuple[FailureKind, ...] = ()
+    max_unscored: float | None = None  # what the suite allows
 
     def __repr__(self) -> str:
         verdict = (f"  {short(sentence, 110)}" for sentence in self.verdict)
         return terminal.page([f"Run in {self.folder}", *verdict, f"report: {self.report}"])
+
+    @property
+    def unscorable(self) -> float:
+        """Share of the models' cells that failed or were too long, controls left out."""
+        return self.ending.unscorable / max(self.ending.cells, 1)
+
+    @property
+    def not_run(self) -> int:
+        """How many of the models' cells are not asked yet, controls left out."""
+        return self.ending.not_run
+
+    @property
+    def exit_code(self) -> int:
+        """What `harness run` exits with: 0, or the first that holds of 1, 4, 6, 5 and 3."""
+        return self.ending.code(self.max_unscored)
 
     @cached_property
     def results(self) -> Results:
@@ -118,14 +136,16 @@ def run(
     reuse: Sequence[str | Path] = (),
     accept_change: bool = False,
     progress: Progress | None = None,
+    patience: Patience | None = None,
 ) -> RunResult:
     """Runs a suite to its report, or continues it.
 
     `out` is the run's folder, `samples` the number of samples to take, `only_failed` asks again
-    only for what failed, `fresh` takes nothing from an earlier run. `reuse` names runs whose
-    answers to the same requests are taken over, whoever gave them; `accept_change` continues
-    although another model answers than before. Raises `HarnessError`, and `KeyboardInterrupt` with
-    everything answered so far stored.
+    only for what failed or was too long, `fresh` takes nothing from an earlier run. `reuse` names
+    runs whose answers to the same requests are taken over, whoever gave them; `accept_change`
+    continues although another model answers than before. `patience` says how long servers that are
+    away are waited for. Raises `HarnessError`, and `KeyboardInterrupt` with everything answered so
+    far stored; a server that is away raises nothing, `exit_code` of the result says it.
     """
     progress = progress or Silent()
     folder = run_folder(suite, out)
@@ -133,7 +153,8 @@ def run(
         Store.read(Path(other)).close()  # refuses what is no run
     if (folder / "run.sqlite").exists() and not fresh:
         finished = _finished(suite, folder, samples)
-        if finished is not None:
+        too_long = only_failed and finished is not None and _too_long(finished)
+        if finished is not None and not too_long:
             progress.note(f"{folder} is finished; nothing is asked again")
             if not _page_is_whole(folder):
                 progress.note("its report was missing or not whole, and is written again")
@@ -141,6 +162,8 @@ def run(
             return finished
     inputs = _inputs(suite, samples, folder, fresh, progress)
     plan = make_plan(suite, inputs)
+    if not plan.cells:
+        raise NothingToAsk.of(suite, plan)
     scorers = make_scorers(suite.scorers, suite.folder)
     for warning in requirements.check(suite, inputs.samples, scorers):
         progress.note(warning)
@@ -156,13 +179,13 @@ def run(
         lost = _lay_down(store, suite, manifest, inputs, plan, samples)
         for warning in (*manifest.warnings, *lost):
             progress.note(warning)
-        budget = Budget(suite.max_time, suite.max_cost)
+        traffic = Traffic.within(suite.max_time, suite.max_cost, patience, progress.note)
         watch = Watch(
             store, progress.note, {spec.entry for spec in suite.models},
             tuple(map(Path, reuse)), fresh, accept_change,
         )  # fmt: skip
-        asyncio.run(_generate_all(suite, plan, store, budget, only_failed, watch, progress))
-        return finish(store, progress, watch=watch, models=Models(plan.backends, budget))
+        asyncio.run(_generate_all(suite, plan, store, traffic, only_failed, watch, progress))
+        return finish(store, progress, watch=watch, models=Models(plan.backends, traffic))
 
 
 def run_folder(suite: Suite, out: str | Path | None = None) -> Path:
@@ -371,6 +394,8 @@ def finish(
     chosen = {spec.name: made[spec.name] for spec in map(PartSpec, scorers)} or made
     asyncio.run(score(run, chosen, progress.advance, watch=watch, models=models))
     run.manifest.save(store)
+    if models is not None and models.traffic is not None:
+        _keep_why(store, models.traffic)
     counts = Counter(answered.outcome for answered in run.answered.values())
     left = counts["not_run"] + counts["transport"] + counts["server"]
     unjudged = sum(n for name, n in store.meta()["unjudged"].items() if name in made)
@@ -440,15 +465,10 @@ def _result(
     folder = run.store.folder
     results = analyse(run, scorers, generalise_variants=generalise_variants)
     write(results, folder / "report.html", folder / "blobs")
-    counts = Counter(answered.outcome for answered in run.answered.values())
-    controls = {model.name for model in run.manifest.models if model.control}
-    asked = [a.outcome for a in run.answered.values() if a.cell.model not in controls]
-    unscorable = sum(outcome in UNSCORABLE for outcome in asked) / max(len(asked), 1)
     verdict = tuple(f"{s.topic.capitalize()}: {s.text}" for s in results.verdict)
-    result = RunResult(
-        folder, verdict, unscorable, counts["not_run"], run.manifest.max_unscored,
-        len(results.unmet),
-    )  # fmt: skip
+    failures, allowed = failure_kinds(run), run.manifest.max_unscored
+    unmet = tuple(f"{one.asked} is not kept: {one.found}" for one in results.unmet)
+    result = RunResult(folder, verdict, Ending.of(run, unmet), failures, allowed)
     vars(result)["results"] = results  # what is computed already
     return result
 
@@ -457,10 +477,11 @@ def _keep(store: Store, result: RunResult) -> None:
     """Says that the run is finished, once its page is there; a run that is finished is not computed
     again to print its verdict."""
     kept = {
-        "verdict": result.verdict, "unscorable": result.unscorable, "not_run": result.not_run,
-        "max_unscored": result.max_unscored, "unmet": result.unmet,
+        "verdict": result.verdict,
+        "ending": serial.dumps(result.ending),
+        "failures": [serial.dumps(kind) for kind in result.failures],
         "page": file_hash(result.report),
-    }  # fmt: skip
+    }
     store.set_meta({"finished": bool(store.meta().get("complete")), "result": kept})
 
 
@@ -472,12 +493,34 @@ def _page_is_whole(folder: Path) -> bool:
     return page.is_file() and file_hash(page) == kept["page"]
 
 
+def _keep_why(store: Store, traffic: Traffic) -> None:
+    """Keeps why models were asked nothing more, and whether a limit kept something from them."""
+    store.set_meta({"stopped": dict(traffic.stopped), "limited": traffic.budget.reached})
+
+
+def _too_long(result: RunResult) -> bool:
+    """Whether a finished run has cells that `--only-failed` asks again."""
+    return any(failure.outcome == "too_long" for failure in result.failures)
+
+
+class NothingToAsk(HarnessError):
+    """A plan without a single cell; with a listed model that is what exit code 5 says."""
+
+    @classmethod
+    def of(cls, suite: Suite, plan: Plan) -> NothingToAsk:
+        reasons = "; ".join(sorted({reason for _, reason in plan.not_planned}))
+        error = cls(f"there is nothing to ask: {reasons}")
+        if any(not spec.control for spec in suite.models):
+            error.exit_code = UNSCORED
+        return error
+
+
 def _finished(suite: Suite, folder: Path, samples: int | None) -> RunResult | None:
     """The result of a run that has nothing left to do, as it was kept."""
     with Store.read(folder) as store:
         meta = store.meta()
         kept, taken = meta.get("result"), meta.get("samples")
-        if not meta.get("finished") or kept is None or store.old_schema:
+        if not meta.get("finished") or not kept or "ending" not in kept or store.old_schema:
             return None
         manifest = Manifest.load(store)
         # The scorers' own code and what they embed or judge with may have changed since.
@@ -494,10 +537,9 @@ def _finished(suite: Suite, folder: Path, samples: int | None) -> RunResult | No
         stored = meta.get("versions_scored", {})
         if any(stored.get(name) != v for name, v in now.items()):
             return None
-    return RunResult(
-        folder, tuple(kept["verdict"]), kept["unscorable"], kept["not_run"], kept["max_unscored"],
-        kept.get("unmet", 0),
-    )  # fmt: skip
+    ending = serial.loads(Ending, kept["ending"])
+    failures = tuple(serial.loads(FailureKind, text) for text in kept["failures"])
+    return RunResult(folder, tuple(kept["verdict"]), ending, failures, suite.max_unscored)
 
 
 def _refuse_other(store: Store, suite: Suite) -> None:
@@ -573,19 +615,15 @@ async def _generate_all(
     suite: Suite,
     plan: Plan,
     store: Store,
-    budget: Budget,
+    traffic: Traffic,
     only_failed: bool,
     watch: Watch,
     progress: Progress,
 ) -> None:
     cells = plan.cells
+    again: set[tuple[str, str]] = set()
     if only_failed:
-        failed = {
-            place
-            for place, g in store.cell_generations().items()
-            if g.outcome in ("transport", "server")
-        }
-        cells = [planned for planned in cells if (planned.entry, planned.key) in failed]
+        cells, again = _failed(store, cells)
         if not cells:
             progress.note("nothing failed before, so --only-failed has nothing to ask")
     by_model: dict[str, list[PlannedCell]] = {}
@@ -597,22 +635,32 @@ async def _generate_all(
     for entry, requests in wanted.items():
         watch.take_proven(entry, requests)
     places = {(entry, key) for entry, requests in wanted.items() for key in requests}
-    answered = {(entry, key) for entry in wanted for key in store.answered(entry)}
+    answered = {(entry, key) for entry in wanted for key in store.answered(entry)} - again
     hears = _by_stage(suite, plan, by_model, answered, progress)
     if places - answered:
         for sentence in left_elsewhere(store.folder, wanted, answered) if not watch.fresh else ():
             progress.note(sentence)
-        await check_servers(suite, plan)
+
+    not_stopped: list[NotStopped] = []
 
     async def ask_in_turn(specs: Sequence[ModelSpec]) -> None:
         for spec in specs:
             mine = by_model[spec.name]
-            await generate(suite, plan, store, spec, mine, budget, hears[spec.name], watch)
+            try:
+                await generate(
+                    suite, plan, store, spec, mine, traffic, hears[spec.name], watch,
+                    {key for entry, key in again if entry == spec.entry},
+                )  # fmt: skip
+            except NotStopped as error:  # the others go on
+                not_stopped.append(error)
 
     async with tasks() as group:
         for specs in _in_turn([s for s in suite.models if s.name in by_model], plan):
             group.create_task(ask_in_turn(specs))
-    if not budget.left():
+    _keep_why(store, traffic)
+    if not_stopped:
+        raise not_stopped[0]
+    if traffic.budget.reached:
         progress.note("the limit of time or cost is reached; the same command continues")
 
 
@@ -668,6 +716,25 @@ def _by_stage(
         return on_answer
 
     return {model: hearing(name) for model, name in stages.items()}
+
+
+def _failed(
+    store: Store, cells: Sequence[PlannedCell]
+) -> tuple[list[PlannedCell], set[tuple[str, str]]]:
+    """The cells of which a turn failed or was too long, and the places (entry, key) of what was
+    too long."""
+    outcomes = {place: g.outcome for place, g in store.cell_generations().items()}
+    failed = {place for place, outcome in outcomes.items() if outcome in UNSCORABLE}
+    turns = store.turns()
+    found = [
+        planned
+        for planned in cells
+        if any(
+            (planned.entry, key) in failed
+            for key in (planned.key, *turns.get(planned.cell.id, {}).values())
+        )
+    ]
+    return found, {place for place in failed if outcomes[place] == "too_long"}
 
 
 def _needs_evidence(suite: Suite) -> bool:

@@ -84,6 +84,27 @@ class Plan:
         characters = sum(len(m.text) for request in requests for m in request.messages)
         return characters // 4, sum(request.sampling.max_tokens for request in requests)
 
+    def unasked(self, suite: Suite) -> dict[str, str]:
+        """The listed models without a single cell, and why."""
+        asked = {planned.cell.model for planned in self.cells}
+        return {
+            spec.name: "; ".join(sorted(why for name, why in self.not_planned if name == spec.name))
+            for spec in suite.models
+            if not spec.control and spec.name not in asked
+        }
+
+    def cost(self, spec: ModelSpec) -> tuple[float, float] | None:
+        """Roughly what a model's first turns cost: their prompts, and at most their answers.
+
+        `None` where the suite gives the model no price.
+        """
+        if spec.price is None:
+            return None
+        requests = {p.key: p.request for p in self.cells if p.cell.model == spec.name}.values()
+        characters = sum(len(m.text) for request in requests for m in request.messages)
+        tokens_out = sum(request.sampling.max_tokens for request in requests)
+        return characters / 4 * spec.price[0] / 1e6, tokens_out * spec.price[1] / 1e6
+
 
 def make_plan(suite: Suite, inputs: Inputs) -> Plan:
     """Every cell of the suite with its first request. Sends nothing.
@@ -99,9 +120,6 @@ def make_plan(suite: Suite, inputs: Inputs) -> Plan:
         plan.cells.extend(cells)
         for reason, count in left_out.items():
             plan.not_planned[spec.name, reason] += count
-    if not plan.cells:
-        reasons = "; ".join(sorted({reason for _, reason in plan.not_planned}))
-        raise HarnessError(f"there is nothing to ask: {reasons}")
     return plan
 
 

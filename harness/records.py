@@ -396,7 +396,8 @@ class Generation:
     """What a backend returned for a request.
 
     `reasoning` is kept apart and never scored. `error` is one sentence, set with the outcomes
-    `transport`, `server` and `too_long`. `seconds` is left out of exports and comparisons.
+    `transport`, `server` and `too_long`; `failure` is its kind, in a few words that many share
+    (`HTTP 503`, `connection refused`). `seconds` is left out of exports and comparisons.
     `logprobs` are natural logarithms under the model itself, one for each of `token_ids`; where a
     request has a `continuation` these are its tokens, and a backend that cannot say returns no
     `logprobs` and the reason as its last note.
@@ -415,6 +416,7 @@ class Generation:
     served_model: str | None = None
     fingerprint: str | None = None
     notes: tuple[str, ...] = ()
+    failure: str | None = None
     seconds: float | None = field(default=None, compare=False)
 
 

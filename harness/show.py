@@ -32,14 +32,22 @@ def plan_text(
         *elsewhere,
         "",
     ]
+    costs = [cost for spec in suite.models if (cost := plan.cost(spec)) is not None]
+    if costs:
+        prompts, answers = (sum(column) for column in zip(*costs, strict=True))
+        limit = "" if suite.max_cost is None else f"; limits.max_cost is {suite.max_cost:,.2f}"
+        lines.insert(1, f"cost: {_money(prompts, answers)}{limit}")
     cells = Counter(planned.cell.model for planned in plan.cells)
     for spec in suite.models:
         keys = {planned.key for planned in plan.cells if planned.cell.model == spec.name}
         later = sum(len(p.later) for p in plan.cells if p.cell.model == spec.name)
         more = f" and up to {later:,} later turns" if later else ""
+        cost = plan.cost(spec)
+        money = "" if cost is None else f"  {_money(*cost)}"
         lines.append(
-            f"  {spec.name:<24} {cells[spec.name]:>8,} cells  {len(keys):>8,} requests{more}"
+            f"  {spec.name:<24} {cells[spec.name]:>8,} cells  {len(keys):>8,} requests{more}{money}"
         )
+    lines += _unasked(suite, plan)
     if plan.not_planned:
         lines += ["", "not planned:"]
         lines += [
@@ -78,7 +86,21 @@ def check_text(suite: Suite, plan: Plan, inputs: Inputs, elsewhere: Sequence[str
         thin = sum(1 for record in gold.records if record.note)
         if thin:
             lines.append(f"  {thin} gold records say that their source holds little")
+    lines += _unasked(suite, plan)
     return page([*lines, *(f"note: {note}" for note in (*inputs.notes, *elsewhere))])
+
+
+def _unasked(suite: Suite, plan: Plan) -> list[str]:
+    """The listed models that would be asked nothing, each with the reason."""
+    return [
+        f"model {name} is asked nothing: {why}; `harness run` exits with 5"
+        for name, why in plan.unasked(suite).items()
+    ]
+
+
+def _money(prompts: float, answers: float) -> str:
+    """What first turns cost: about so much for prompts, at most so much with answers."""
+    return f"about {prompts:,.2f} for prompts, at most {prompts + answers:,.2f} with answers"
 
 
 def _with_likely(label: str, others: Sequence[str]) -> str:

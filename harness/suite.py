@@ -135,7 +135,7 @@ class Suite:
     report_samples: int
     max_time: float | None
     max_cost: float | None
-    max_unscored: float
+    max_unscored: float | None
     require: Mapping[str, float]
     model_names: tuple[str, ...]  # of all models in the file, also those that --models leaves out
     human_labels: Mapping[str, str] | None
@@ -255,7 +255,7 @@ def _suite(
         report_samples=report.get("samples", 12),
         max_time=_seconds(document, limits["max_time"]) if "max_time" in limits else None,
         max_cost=limits.get("max_cost"),
-        max_unscored=value.get("max_unscored", 1.0),
+        max_unscored=value.get("max_unscored"),
         require=value.get("require", {}),
         model_names=tuple(item["name"] for item in value.get("models", [])),
         human_labels=value.get("human_labels"),
@@ -533,7 +533,15 @@ def _find(kind: str, name: str, folder: Path) -> Path:
 def _seconds(document: documents.Document, value: str | float) -> float:
     if isinstance(value, (int, float)):
         return float(value)
-    match = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?)\s*(s|m|h|d)?", value.strip())
-    if match is None:
+    found = seconds(value)
+    if found is None:
         raise document.error(("limits", "max_time"), f"'{value}' is no time such as 90s, 30m or 2h")
+    return found
+
+
+def seconds(text: str) -> float | None:
+    """A time such as `90`, `90s`, `30m` or `2h` in seconds; `None` where it is none."""
+    match = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?)\s*(s|m|h|d)?", text.strip())
+    if match is None:
+        return None
     return float(match[1]) * {"s": 1, "m": 60, "h": 3600, "d": 86400, None: 1}[match[2]]

@@ -10,8 +10,8 @@ import pytest
 from small_suite import changed, write
 
 import harness
+from harness.committer import Committer
 from harness.export import cells_table
-from harness.generate import Committer
 from harness.records import Generation, HarnessError, InfrastructureError
 from harness.store import Store
 
@@ -79,8 +79,11 @@ def test_what_is_no_answer_costs_the_cell_and_not_the_run(
     harness.run(odd(tmp_path, body), out=tmp_path / "run", samples=1)
     with Store.read(tmp_path / "run") as store:
         table = cells_table(store).query("model == 'odd'")
-    assert set(table["outcome"]) == {"server"}
-    assert all(said in error for error in table["error"])
+    # After five that failed alike the model is asked nothing more.
+    assert set(table["outcome"]) <= {"server", "not_run"}
+    errors = table[table["outcome"] == "server"]["error"]
+    assert len(errors)
+    assert all(said in error for error in errors)
 
 
 @pytest.mark.parametrize(
@@ -95,11 +98,12 @@ def test_a_batch_that_is_not_answered_is_not_taken_for_an_answer(
     tmp_path: Path, answers: str, said: str
 ) -> None:
     more = BATCHES.replace("ANSWERS", answers)
-    harness.run(odd(tmp_path, "pass", more), out=tmp_path / "run", samples=1)
+    result = harness.run(odd(tmp_path, "pass", more), out=tmp_path / "run", samples=1)
     with Store.read(tmp_path / "run") as store:
         table = cells_table(store).query("model == 'odd'")
     assert set(table["outcome"]) == {"server"}
     assert all(said in error for error in table["error"])
+    assert "its first 5 requests all failed" in "; ".join(result.ending.reasons)
 
 
 def test_one_wrong_answer_of_a_batch_costs_its_own_cells_alone(tmp_path: Path) -> None:
@@ -171,27 +175,14 @@ def test_a_model_is_started_once_and_only_where_something_is_left_to_ask(tmp_pat
             HarnessError,
         ),
         (
-            ("async def gen", "async def health(self):\n        1 / 0\n\n    async def gen"),
-            "model 'odd' cannot be reached: ZeroDivisionError",
-            InfrastructureError,
-        ),
-        (
             ("async def gen", "async def stop(self):\n        1 / 0\n\n    async def gen"),
             "model 'odd' cannot be stopped: ZeroDivisionError",
             InfrastructureError,
         ),
         (
             ("async def gen", "async def start(self):\n        sys.exit(3)\n\n    async def gen"),
-            r"model 'odd' cannot be started: it called sys.exit\(3\)",
+            r"it cannot be started: it called sys.exit\(3\)",
             RuntimeError,
-        ),
-        (
-            (
-                "async def generate",
-                "async def start(self):\n        1 / 0\n\n    async def generate",
-            ),
-            "model 'odd' cannot be started: ZeroDivisionError",
-            InfrastructureError,
         ),
     ],
 )
@@ -205,14 +196,39 @@ def test_a_backend_that_cannot_be_asked_is_named(
         harness.run(path, out=tmp_path / "run", samples=1)
 
 
-def test_why_a_model_did_not_start_is_not_hidden_by_a_stop_that_fails_too(tmp_path: Path) -> None:
-    more = (
-        "\n    async def start(self):\n        raise OSError('no GPU')\n"
-        "\n    async def stop(self):\n        self.process.kill()\n"
-    )
-    path = odd(tmp_path, "pass", more)
-    with pytest.raises(InfrastructureError, match="model 'odd' cannot be started: OSError: no GPU"):
-        harness.run(path, out=tmp_path / "run", samples=1)
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        (
+            "    async def start(self): raise OSError('no GPU')",
+            "cannot be started: OSError: no GPU",
+        ),
+        ("    async def health(self): 1 / 0", "it cannot be reached: ZeroDivisionError"),
+        ("    async def health(self): return 'nobody is at home'", "nobody is at home"),
+        # A stop that fails too does not hide why it did not start.
+        (
+            "    async def start(self): raise OSError('no GPU')\n"
+            "    async def stop(self): self.process.kill()",
+            "cannot be started: OSError: no GPU",
+        ),
+    ],
+)
+def test_a_model_that_cannot_be_asked_leaves_its_own_cells_and_the_others_go_on(
+    tmp_path: Path, more: str, said: str
+) -> None:
+    path = odd(tmp_path, "return Generation('Well.')", f"\n{more}\n")
+    fine = f"{ODD.replace('BODY', 'return Generation(text)')}".replace("class Odd", "class Fine")
+    (tmp_path / "fine.py").write_text(fine.replace("Generation(text)", "Generation('Well.')"))
+    models = [{"name": "odd", "backend": "./odd.py:Odd"}, {"name": "fine", "backend": "./fine.py:Fine"}]  # fmt: skip
+    path.write_text(changed(models=models, scorers=["label"], controls=["gold"]))
+    result = harness.run(path, out=tmp_path / "run", samples=1)
+    assert result.exit_code == 4
+    assert said in "; ".join(result.ending.sentences())
+    with Store.read(tmp_path / "run") as store:
+        outcomes = cells_table(store).groupby("model")["outcome"].unique()
+    assert set(outcomes["odd"]) == {"not_run"}
+    assert "not_run" not in outcomes["fine"]
+    assert "not_run" not in outcomes["control:gold"]
 
 
 def test_what_was_answered_before_a_model_could_not_be_stopped_is_kept(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from harness.generate import ask
 from harness.identity import request_key
 from harness.manifest import Manifest
 from harness.pipeline import finish
-from harness.records import HarnessError, InfrastructureError, Message, Request
+from harness.records import HarnessError, Message, Request
 from harness.scoring import Run, make_scorers, score, version
 from harness.store import Store
 from harness.suite import PartSpec
@@ -227,8 +227,9 @@ def test_another_judge_is_another_version(tmp_path: Path) -> None:
 
 def test_a_judge_that_cannot_be_reached_is_said_before_it_is_asked(tmp_path: Path) -> None:
     path = judged(tmp_path, trouble="nobody is at home")
-    with pytest.raises(InfrastructureError, match="scorer 'Judge': nobody is at home"):
-        harness.run(path, out=tmp_path / "run", samples=1)
+    result = harness.run(path, out=tmp_path / "run", samples=1)
+    assert result.exit_code == 4
+    assert "scorer 'Judge': nobody is at home" in result.ending.reasons
     assert log(tmp_path) == []
 
 

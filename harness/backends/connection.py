@@ -10,6 +10,7 @@ import base64
 import errno
 import math
 import os
+import re
 import socket
 import ssl
 from collections import defaultdict
@@ -25,6 +26,7 @@ from yarl import URL
 
 from harness import secrets
 from harness.backends.replies import error_message
+from harness.lines import Line
 from harness.records import HarnessError
 
 REDIRECTED = "the server sends elsewhere; correct base_url"
@@ -47,15 +49,15 @@ class Pool:
 
     loop: asyncio.AbstractEventLoop
     session: Any  # what the server's `open` gave
-    slots: asyncio.Semaphore
+    line: Line  # for requests outside a run
     first: defaultdict[frozenset[str], asyncio.Lock] = field(
         default_factory=lambda: defaultdict(asyncio.Lock)
     )
     users: int = 0
 
     @classmethod
-    def open(cls, loop: asyncio.AbstractEventLoop, size: int, server: Server) -> Pool:
-        return cls(loop, server.open(size), asyncio.Semaphore(size))
+    def open(cls, loop: asyncio.AbstractEventLoop, line: Line, size: int, server: Server) -> Pool:
+        return cls(loop, server.open(size), line)
 
 
 @dataclass(frozen=True)
@@ -211,7 +213,14 @@ def trusting(bundle: Path) -> ssl.SSLContext:
         ) from error
 
 
-def retry_after(headers: Mapping[str, str]) -> float | None:
+def asked_to_wait(headers: Mapping[str, str], now: datetime | None = None) -> float | None:
+    """Seconds that a server asks to wait: as `Retry-After` says, else until the limit of its rate
+    that is used up is renewed."""
+    seconds = retry_after(headers, now)
+    return seconds if seconds is not None else _renewed(headers, now or datetime.now(UTC))
+
+
+def retry_after(headers: Mapping[str, str], now: datetime | None = None) -> float | None:
     """Seconds that a server asks to wait: `retry-after-ms`, or `Retry-After` as number or date."""
     for name, unit in (("retry-after-ms", 1e-3), ("Retry-After", 1.0)):
         text = headers.get(name, "")
@@ -224,5 +233,50 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
         then = parsedate_to_datetime(headers.get("Retry-After", ""))
     except ValueError:
         return None
-    now = datetime.now(UTC)
+    return _until(then, now or datetime.now(UTC))
+
+
+# `x-ratelimit-reset-requests: 6m0s` (OpenAI and those like it), `anthropic-ratelimit-tokens-reset:
+# 2026-01-27T12:00:30Z` (Anthropic), `ratelimit-reset: 30` (IETF draft), `x-ratelimit-reset:
+# 1767225600` (seconds or milliseconds of the Unix clock: OpenRouter, GitHub).
+_RESET = re.compile(r"^(?=.*ratelimit)(.*?)-?reset(-requests|-tokens)?$")
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
+_SECONDS = {"ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+
+
+def _renewed(headers: Mapping[str, str], now: datetime) -> float | None:
+    """Seconds until the used-up limits are renewed, the longest of them."""
+    lower = {name.lower(): str(value).strip() for name, value in headers.items()}
+    waits = []
+    for name, text in lower.items():
+        found = _RESET.match(name)
+        if found is None:
+            continue
+        left = lower.get(f"{found[1]}-remaining{found[2] or ''}", "0")
+        seconds = _seconds(text, now)
+        if seconds is not None and left.split(".")[0] in ("0", ""):
+            waits.append(seconds)
+    return max(waits, default=None)
+
+
+def _seconds(text: str, now: datetime) -> float | None:
+    """A duration (`1m30s`, `20ms`, `30`), a time of the Unix clock, or a date, as seconds."""
+    parts = _DURATION.findall(text)
+    if parts and "".join(number + unit for number, unit in parts) == text:
+        return float(sum(float(number) * _SECONDS[unit] for number, unit in parts))
+    try:
+        number = float(text)
+    except ValueError:
+        try:
+            return _until(datetime.fromisoformat(text), now)
+        except ValueError:
+            return None
+    if not math.isfinite(number) or number < 0:
+        return None
+    if number > 1e12:
+        number /= 1e3
+    return max(0.0, number - now.timestamp()) if number > 1e9 else number
+
+
+def _until(then: datetime, now: datetime) -> float:
     return max(0.0, (then.replace(tzinfo=then.tzinfo or UTC) - now).total_seconds())

@@ -23,7 +23,7 @@ from harness import fields, secrets
 from harness.backends import responses
 from harness.backends.answers import well_formed
 from harness.backends.chat import media_of
-from harness.backends.connection import UNREACHABLE, Pool, Server, retry_after
+from harness.backends.connection import UNREACHABLE, Pool, Server, asked_to_wait
 from harness.backends.hosted import HostedServer, Service
 from harness.backends.likelihood import (
     NO_COMPLETIONS,
@@ -42,7 +42,9 @@ from harness.backends.replies import (
 )
 from harness.backends.signs import look
 from harness.backends.tokens import Provider, TokenError
+from harness.backends.tries import Tally
 from harness.identity import draw
+from harness.lines import Line
 from harness.records import (
     Capabilities,
     Generation,
@@ -51,10 +53,11 @@ from harness.records import (
     Sampling,
     Served,
 )
+from harness.server_gate import Patience, Stopped
 
 _FIRST_WAIT = 0.5  # seconds, doubled with every retry; as in OpenAI's own client
 _LONGEST_WAIT = 30.0
-_LONGEST_RETRY_AFTER = 300.0  # a server that asks for more is not waited for
+_LONGEST_OWN_WAIT = 300.0  # for one request that is denied while others are answered
 _HEALTH_TIMEOUT = 10.0
 _EXTRAS = ("logprobs", "token_ids")
 _APIS = ("chat", "responses")
@@ -64,7 +67,6 @@ _READERS = {"chat": read_reply, "responses": responses.read_response}
 _LIMITS = ("max_completion_tokens", "max_tokens")
 # What a request, its identity or the reading of its answer already settle.
 _SETTLED = ("messages", "model", "n", "seed", "stream", *_LIMITS)
-_TRY_AGAIN = (408, 409, 429)
 _NO_PLACE = (404, 405, 501)
 
 
@@ -76,7 +78,8 @@ class OpenAI:
     - `ca_bundle`: a PEM file (or folder) of the authorities to trust instead of the system's
     - `proxy`: an HTTP proxy; those of the environment are not used
     - `timeout`: seconds for one attempt
-    - `max_retries`: after 408, 409, 429, 5xx or a broken connection
+    - `max_retries`: after 408, 409, 429, 5xx or a broken connection, where others are answered; a
+      reply that is no answer (cut JSON, no choices, no body) is asked again twice at most
     - `concurrency`: requests under way at once
     - `images`, `system_role`, `temperature`, `seed`: what the model takes; without a system role
       the system text is put before the first user message
@@ -200,7 +203,8 @@ class OpenAI:
         self._unable: str | None = None  # why it cannot say how likely an answer is
         self._pool: Pool | None = None
         self._held: Pool | None = None
-        self._sleep: Callable[[float], Any] = asyncio.sleep
+        self.line: Line | None = None  # set by a run, for as long as it asks
+        self.patience = Patience()  # outside a run
 
     def __repr__(self) -> str:
         return f"OpenAI(model={self.model!r}, base_url={self._server.shown!r})"
@@ -217,6 +221,27 @@ class OpenAI:
         pool, self._held = self._held, None
         if pool is not None:
             await self._leave(pool)
+
+    async def unreachable(self) -> str | None:
+        """Why no connection to the server can be made, in a sentence; `None` where one can."""
+        server, seconds = self._server, min(self._timeout, _HEALTH_TIMEOUT)
+        try:
+            async with self._connected() as pool:
+                await server.send(pool.session, "models", None, seconds)
+        except (aiohttp.ClientError, OSError, ValueError) as error:
+            return f"there is no server at {server.shown}: {server.reason(error, seconds)}"
+        return None
+
+    async def listed(self) -> tuple[str, ...]:
+        """The models that the server lists; none where it does not say."""
+        seconds = min(self._timeout, _HEALTH_TIMEOUT)
+        try:
+            async with self._connected() as pool:
+                _, body, _ = await self._server.send(pool.session, "models", None, seconds)
+            rows = json.loads(body)["data"]
+            return tuple(self._server.hide(str(row["id"])) for row in rows)
+        except (aiohttp.ClientError, OSError, ValueError, LookupError, TypeError):
+            return ()
 
     async def health(self) -> str | None:
         """`None` where the server answers `GET {base_url}/models`, else why not, in a sentence."""
@@ -289,13 +314,13 @@ class OpenAI:
             self._unable = "the server does not say which token ids a prompt is, as vLLM does"
             return unsaid(self._unable)
         body = completion_body(self.model, prompt, answer)
-        async with self._connected() as pool, pool.slots:
+        async with self._connected() as pool:
             refused, found = await self._attempts(
-                pool.session,
+                pool,
                 body,
                 ("prompt", "prompt_logprobs"),
-                "completions",
-                lambda reply: read_completion(reply, prompt, answer),
+                path="completions",
+                read=lambda reply: read_completion(reply, prompt, answer),
             )
         if refused is not None:
             found = unsaid(f"the server's /v1/completions does not take {refused}")
@@ -307,9 +332,9 @@ class OpenAI:
     async def generate(self, request: Request) -> Generation:
         """The answer; a failure is an outcome with an error, never an exception."""
         wanted = self._names(request, ())
-        async with self._connected() as pool, pool.slots, self._alone(pool, wanted):
+        async with self._connected() as pool, self._alone(pool, wanted) as release:
             try:
-                answer = await self._ask(pool.session, request)
+                answer = await self._ask(pool, request, release)
             except (HarnessError, OSError, ValueError) as error:
                 said = self._server.hide(str(error))
                 return Generation(outcome="server", error=f"the request cannot be made: {said}")
@@ -377,11 +402,11 @@ class OpenAI:
 
     # --- asking ---------------------------------------------------------------------------
 
-    async def _ask(self, session: Any, request: Request) -> Generation:
+    async def _ask(self, pool: Pool, request: Request, release: Callable[[], None]) -> Generation:
         """Sends a request until it is answered, each time without what was refused."""
         while True:
             sent = self._names(request, self._refused)
-            refused, answer = await self._attempts(session, self.body(request), sent)
+            refused, answer = await self._attempts(pool, self.body(request), sent, release)
             if refused is None:
                 return answer
             both = ("include" if self._api == "responses" else "logprobs", "top_logprobs")
@@ -389,55 +414,97 @@ class OpenAI:
 
     async def _attempts(
         self,
-        session: Any,
+        pool: Pool,
         body: bytes,
         sent: Collection[str],
+        release: Callable[[], None] = lambda: None,
+        *,
         path: str | None = None,
         read: Callable[[str], Generation] | None = None,
     ) -> tuple[str | None, Generation]:
-        """What of `sent` the server refuses, or else its answer, after as many tries as allowed."""
+        """What of `sent` the server refuses, or else its answer, after as many tries as allowed.
+
+        A failure counts as a try unless the server is away, which pauses all its requests; a denial
+        (HTTP 429) does only where nobody else was answered since. `release` is called when the
+        first try has failed. An answer with the outcome `not_run` means that nothing was sent.
+        """
+        line = self.line or pool.line
         path = path or _PATHS[self._api]
         read = read or _READERS[self._api]
         digest = hashlib.sha256(body).hexdigest()
-        timeouts = 0
-        for attempt in range(self._max_retries + 1):
-            started = time.perf_counter()
-            asked: float | None = None
+        answer = Generation(outcome="not_run")
+        tally = Tally()
+        while True:
             try:
-                status, reply, headers = await self._server.send(session, path, body, self._timeout)
-            except (aiohttp.ClientError, OSError) as error:
-                timeouts += isinstance(error, TimeoutError)
-                said = self._server.reason(error, self._timeout)
-                answer = Generation(
-                    outcome="transport", error=f"no answer from {self._server.shown}: {said}"
+                ticket = await line.enter(digest)
+            except Stopped as over:
+                # A limit of the run is nobody's failure.
+                answer = Generation(outcome="not_run") if over.limit else answer
+                return None, replace(answer, error=answer.error or str(over))
+            tally.begin(ticket)
+            backoff = min(_FIRST_WAIT * 2**tally.tries, _LONGEST_WAIT)
+            backoff *= (1 + draw(digest, tally.asked - 1)) / 2
+            started = time.perf_counter()
+            try:
+                status, reply, headers = await self._server.send(
+                    pool.session, path, body, self._timeout
                 )
-                # A server that is silent for a whole timeout gets one more chance, not five.
-                again = not isinstance(error, UNREACHABLE) and timeouts < 2
-            else:
                 status = true_status(status, reply)
                 if status >= 300:
                     reply = self._server.hide(reply)  # before it is cut, and a key with it
-                if status < 300:
-                    answer = replace(read(reply), seconds=time.perf_counter() - started)
-                    return None, self._without_secrets(answer) if answer.error else answer
-                refused = refused_parameter(status, reply, sent)
+                refused = refused_parameter(status, reply, sent) if status >= 300 else None
                 if refused is not None:
                     return refused, Generation()
                 if status in _NO_PLACE and path == "completions":
-                    return None, unsaid(NO_COMPLETIONS)
-                answer = read_failure(status, reply)
-                if status in (401, 403) and answer.outcome == "server":
-                    answer = replace(answer, error=self._server.denied(status, reply))
-                again = answer.outcome == "server" and "insufficient_quota" not in reply
-                again = again and (status in _TRY_AGAIN or (status >= 500 and status != 501))
-                asked = retry_after(headers)
-            if not again or attempt == self._max_retries or (asked or 0) > _LONGEST_RETRY_AFTER:
-                break
-            wait = min(_FIRST_WAIT * 2**attempt, _LONGEST_WAIT) * (1 + draw(digest, attempt)) / 2
-            await self._sleep(max(wait, asked or 0))
-        if attempt:
-            answer = replace(answer, error=f"{answer.error} (asked {attempt + 1} times)")
+                    answer = unsaid(NO_COMPLETIONS)
+                else:
+                    answer = read(reply) if status < 300 else self._failure(status, reply)
+                if answer.outcome != "server":
+                    line.answered(ticket)
+                    return None, replace(answer, seconds=time.perf_counter() - started)
+                asked = asked_to_wait(headers)
+                if status < 300:
+                    answer = replace(answer, failure="malformed reply")
+                    again = tally.malformed(line, ticket, answer)
+                elif status == 429 and "insufficient_quota" not in reply:
+                    again = True
+                    if tally.denied(line, ticket, asked, backoff):
+                        asked = backoff = 0.0  # the gate makes all of them wait
+                else:
+                    again = tally.failed(line, ticket, answer, status)
+            except (aiohttp.ClientError, OSError) as error:
+                reason, asked = self._server.reason(error, self._timeout), None
+                said = f"no answer from {self._server.shown}: {reason}"
+                answer = Generation(outcome="transport", error=said, failure=reason)
+                # Outside a run, whoever refuses, is unknown or untrusted now will be in a second.
+                again = tally.silent(line, ticket, reason, isinstance(error, TimeoutError))
+                again = again and (self.line is not None or not isinstance(error, UNREACHABLE))
+                if (gone := await self._gone()) is not None:
+                    line.stop(gone)
+            finally:
+                line.leave(ticket)
+            release()
+            if not again or tally.tries > self._max_retries or line.gate.is_open:
+                break  # while the server is away, the run decides what is asked
+            wait = max(backoff, min(asked or 0.0, _LONGEST_OWN_WAIT))
+            if wait:
+                await line.pause(wait)
+        if tally.asked > 1:
+            answer = replace(answer, error=f"{answer.error} (asked {tally.asked} times)")
         return None, self._without_secrets(answer)
+
+    async def _gone(self) -> str | None:
+        """Why a server that just failed will never be back; `None` where that is not known."""
+        return None
+
+    def _failure(self, status: int, reply: str) -> Generation:
+        """What an error status means, without any secret."""
+        answer = read_failure(status, reply)
+        if status in (401, 403) and answer.outcome == "server":
+            answer = replace(answer, error=self._server.denied(status, reply))
+        if answer.outcome == "server":
+            answer = replace(answer, failure=f"HTTP {status}")
+        return self._without_secrets(answer)
 
     def _without_secrets(self, answer: Generation) -> Generation:
         """A failure in a server's words, which may repeat a key; a filter's are the text."""
@@ -458,7 +525,9 @@ class OpenAI:
         """The pool of the running event loop, with one more user."""
         loop = asyncio.get_running_loop()
         if self._pool is None or self._pool.loop is not loop:
-            self._pool = Pool.open(loop, self.capabilities.concurrency, self._server)
+            count = self.capabilities.concurrency
+            line = Line.alone(self._server.shown, count, self.patience)
+            self._pool = Pool.open(loop, line, count, self._server)
         self._pool.users += 1
         return self._pool
 
@@ -478,17 +547,28 @@ class OpenAI:
             await self._leave(pool)
 
     @asynccontextmanager
-    async def _alone(self, pool: Pool, wanted: frozenset[str]) -> AsyncIterator[None]:
-        """Lets the first request with these parameters go alone.
+    async def _alone(self, pool: Pool, wanted: frozenset[str]) -> AsyncIterator[Callable[[], None]]:
+        """Lets the first request with these parameters go alone until its first reply.
 
         So what the server does not take is refused once, not once for each of a burst.
         """
         if wanted not in self._tried:
-            async with pool.first[wanted]:
-                if wanted not in self._tried:
-                    try:
-                        yield
-                    finally:
-                        self._tried.add(wanted)
-                    return
-        yield
+            lock = pool.first[wanted]
+            await lock.acquire()
+            if wanted not in self._tried:
+                held = True
+
+                def release() -> None:
+                    nonlocal held
+                    self._tried.add(wanted)
+                    if held:
+                        held = False
+                        lock.release()
+
+                try:
+                    yield release
+                finally:
+                    release()
+                return
+            lock.release()
+        yield lambda: None

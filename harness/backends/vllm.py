@@ -191,6 +191,11 @@ class VLLM(OpenAI):
         answer = await super().loglikelihood(request)
         return answer if process is None else await self._alive(process, answer)
 
+    async def _gone(self) -> str | None:
+        """A server of the run's own that died stays dead: the run does not wait for it."""
+        process = self._process
+        return self._death(process) if process is not None and await self._died(process) else None
+
     async def _alive(self, process: ServerProcess, answer: Generation) -> Generation:
         """The answer, or that the server died, where it did."""
         if answer.outcome in ("transport", "server") and await self._died(process):

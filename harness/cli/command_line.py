@@ -29,8 +29,10 @@ COMMANDS = {
     "train": "train a suite's classifier",
 }
 EXIT_CODES = """exit codes:
-  0 done   1 internal error   2 usage or bad input   3 require or gate not kept   4 infrastructure
-  5 more unscorable cells than --max-unscored   130 interrupted"""
+  0 done   1 internal error, or a control did not answer   2 usage or bad input
+  3 require or gate not kept   4 servers or backends left cells without an answer
+  5 more cells without a score than --max-unscored, or none with one   6 a limit stopped it
+  130 interrupted; the first that holds of 130, 1, 2, 4, 6, 5, 3, 0"""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -47,6 +49,7 @@ def _run(arguments: list[str]) -> int:
         return 0
     from harness.records import HarnessError
 
+    options.command = _command(arguments)
     try:
         return int(importlib.import_module(f"harness.cli.{chosen}").main(options))
     except HarnessError as error:
@@ -56,7 +59,7 @@ def _run(arguments: list[str]) -> int:
         return error.exit_code
     except KeyboardInterrupt:
         print(file=sys.stderr)
-        terminal.say(f"harness: interrupted; continue with: {_command(arguments)}", error=True)
+        terminal.say(f"harness: interrupted; continue with: {options.command}", error=True)
         return 130
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from harness.cli.run import print_result
+from harness.cli.run import print_ending, print_result
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -20,4 +20,5 @@ def main(options: argparse.Namespace) -> int:
     from harness.pipeline import report
 
     result = report(options.run, generalise_variants=options.generalise == "variants")
-    return print_result(result, 1.0)
+    print_result(result)
+    return print_ending(result)

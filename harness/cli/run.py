@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from harness.pipeline import RunResult
 
 from harness import terminal
 
@@ -28,8 +32,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", type=Path, metavar="DIR", help="the run's folder")
     parser.add_argument(
         "--max-unscored", type=share, metavar="SHARE",
-        help="exit with 5 when more than this share of the models' cells is unscorable",
+        help="share of the models' cells that may stay without a score; more exits with 4 or 5",
     )  # fmt: skip
+    parser.add_argument(
+        "--max-outage", type=duration, default=600.0, metavar="TIME",
+        help="how long a server may give no answer (90s, 10m) before the rest of it is not run; "
+        "10m unless given",
+    )  # fmt: skip
+    parser.add_argument(
+        "--wait", action="store_true", help="wait for a server that has not answered at all yet"
+    )
 
 
 def add_suite_arguments(parser: argparse.ArgumentParser) -> None:
@@ -68,9 +80,20 @@ def share(text: str) -> float:
     return value
 
 
+def duration(text: str) -> float:
+    """A time such as 90s, 10m or 2h, in seconds."""
+    from harness.suite import seconds
+
+    found = seconds(text)
+    if found is None:
+        raise argparse.ArgumentTypeError(f"expected a time such as 90s or 10m, not '{text}'")
+    return found
+
+
 def main(options: argparse.Namespace) -> int:
     from harness.cli.progress import Live
     from harness.pipeline import run
+    from harness.server_gate import Patience
     from harness.suite import load
 
     suite = load(options.suite, options.settings, options.models)
@@ -84,25 +107,39 @@ def main(options: argparse.Namespace) -> int:
             reuse=options.reuse,
             accept_change=options.accept_change,
             progress=progress,
+            patience=Patience(max_outage=options.max_outage, wait=options.wait),
         )
-    return print_result(result, options.max_unscored)
+    print_result(result)
+    return print_ending(result, options.max_unscored, options.command)
 
 
-def print_result(result: object, max_unscored: float | None = None) -> int:
-    """Prints the verdict and where the report is; returns the exit code."""
-    from harness.pipeline import RunResult
+def print_result(result: RunResult) -> None:
+    """Prints the verdict, why cells failed and where the report is."""
+    from harness.failures import failure_lines
 
-    assert isinstance(result, RunResult)
-    for sentence in result.verdict:
+    for sentence in (*result.verdict, *failure_lines(result.failures)):
         terminal.say(f"  {sentence}")
     terminal.say(f"report: {result.report}")
+
+
+def print_ending(
+    result: RunResult, max_unscored: float | None = None, command: str | None = None
+) -> int:
+    """Prints what a run left undone and how to go on; returns the exit code.
+
+    `max_unscored` stands in the place of the suite's, `command` is the one that continues the run.
+    A command that asks nobody names none: what servers and limits left is not its failure.
+    """
+    from harness.ending import INFRASTRUCTURE, LIMIT, LOST_CONTROL
+
     allowed = result.max_unscored if max_unscored is None else max_unscored
-    if result.unscorable == 1:
-        terminal.say("no cell of any model has an answer that can be scored")
-        return 5
-    if result.unscorable > allowed:
-        terminal.say(
-            f"{result.unscorable:.1%} of the cells are unscorable; {allowed:.1%} are allowed"
-        )
-        return 5
-    return 3 if result.unmet else 0
+    code = result.ending.code(allowed)
+    said = "; ".join(result.ending.sentences(allowed))
+    if code in (INFRASTRUCTURE, LIMIT):
+        if command is None:
+            return 0
+        said += f"; continue with: {command}"
+    if said:
+        outside = code in (LOST_CONTROL, INFRASTRUCTURE, LIMIT)
+        terminal.say(f"harness: {said}" if outside else said, error=outside)
+    return code

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from harness.cli.run import names, print_result
+from harness.cli.run import names, print_ending, print_result
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -23,4 +23,5 @@ def main(options: argparse.Namespace) -> int:
     Store.read(options.run).close()  # refuses a folder that is no run before one is made of it
     with Live() as progress, Store.write(options.run) as store:
         result = finish(store, progress, options.scorers)
-    return print_result(result, 1.0)
+    print_result(result)
+    return print_ending(result)

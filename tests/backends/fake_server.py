@@ -20,6 +20,7 @@ from aiohttp import web
 
 from harness.backends.openai import OpenAI
 from harness.records import Generation, Message, Request, Sampling
+from harness.server_gate import Patience
 
 
 @dataclass(frozen=True)
@@ -212,13 +213,13 @@ def request(text: str = "Why?", system: str | None = None, **more: Any) -> Reque
 
 
 def ask(backend: OpenAI, *requests: Request) -> list[Generation]:
-    """All at once, without waiting between retries; the waits are kept in `backend.waits`."""
+    """All at once, by a clock that only waits move; the waits are kept in `backend.waits`."""
     waits: list[float] = []
 
     async def sleep(seconds: float) -> None:
         waits.append(seconds)
 
-    backend._sleep = sleep
+    backend.patience = Patience(clock=lambda: sum(waits), sleep=sleep)
 
     async def run() -> list[Generation]:
         return list(await asyncio.gather(*(backend.generate(one) for one in requests)))

@@ -23,6 +23,7 @@ from harness.backends.transformers import Transformers
 from harness.generate import ask
 from harness.records import Generation, Message, Part, Request
 from harness.store import Store
+from harness.watch import Watch
 
 LOGPROBS = {"logprobs": 0}
 
@@ -284,9 +285,9 @@ def test_the_engine_weighs_what_has_a_continuation_and_stores_it(tmp_path: Path)
     with serving(script) as server, Store.write(tmp_path) as store:
         backend = OpenAI("m", server.url)
         asked = [weighing(chat_request(), ANSWER), chat_request()]
-        first = asyncio.run(ask(store, backend, asked, "model 'm'"))
+        first = asyncio.run(ask(store, "m", backend, asked, "model 'm'", Watch(store)))
         count = len(server.bodies)
-        again = asyncio.run(ask(store, backend, asked, "model 'm'"))
+        again = asyncio.run(ask(store, "m", backend, asked, "model 'm'", Watch(store)))
     assert [g.logprobs for g in first] == [(-4.5, -1.0, -3.0), None]
     assert first == again
     assert len(server.bodies) == count == 3

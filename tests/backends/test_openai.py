@@ -314,8 +314,6 @@ def test_a_failure_that_stays_is_given_up_after_the_retries() -> None:
         (refusal("x", code="context_length_exceeded"), "too_long", "too long"),
         (refusal("You exceeded your quota", 429, code="insufficient_quota"), "server", "quota"),
         (Reply("moved", 301, {"Location": "http://127.0.0.1:9/"}), "server", "base_url"),
-        (Reply("", 200), "server", "not JSON"),
-        (Reply({"object": "list"}), "server", "no choices"),
         (refusal("x", code="content_filter"), "refusal", ""),
     ],
 )
@@ -327,6 +325,29 @@ def test_a_failure_that_would_come_again_is_not_asked_again(
     assert answer.outcome == outcome
     assert says in (answer.error or "")
     assert len(server.bodies) == 1
+
+
+@pytest.mark.parametrize(
+    ("reply", "says"),
+    [
+        (Reply("", 200), "it is empty"),
+        (Reply('{"choices": [{"mess', 200), '{"choices": [{"mess'),
+        (Reply("<html>Please log in</html>", 200), "Please log in"),
+        (Reply({"object": "list"}), "no choices"),
+        (Reply({"choices": []}), "no choices"),
+    ],
+)
+def test_a_reply_that_is_no_answer_is_asked_again_twice_and_then_kept_with_what_came(
+    reply: Reply, says: str
+) -> None:
+    with serving(lambda *_: reply) as server:
+        (answer,) = ask(OpenAI("m", server.url), request())
+    assert (answer.outcome, answer.failure) == ("server", "malformed reply")
+    assert says in str(answer.error)
+    assert len(server.bodies) == 3
+    with serving(lambda _, number: reply if number < 2 else completion()) as server:
+        (answer,) = ask(OpenAI("m", server.url), request())
+    assert answer.outcome == "ok"
 
 
 def test_the_wait_that_a_server_asks_for_is_kept() -> None:
