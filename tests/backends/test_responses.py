@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import dataclasses
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -125,7 +125,7 @@ def test_what_the_harness_settles_is_no_extra(name: str) -> None:
 def test_how_likely_an_answer_is_cannot_be_asked_and_is_not() -> None:
     with serving(lambda *_: response()) as server:
         backend = OpenAI("m", server.url, api="responses")
-        asked = dataclasses.replace(request(), continuation=(1, 2))
+        asked = replace(request(), continuation=(1, 2))
         found = asyncio.run(backend.loglikelihood(asked))
     assert not server.bodies
     assert "Responses API" in found.notes[0]
@@ -169,7 +169,10 @@ def test_a_response_is_read_as_the_chat_completion_that_says_the_same(
     reply: Reply, chat: Reply
 ) -> None:
     usage = {"prompt_tokens": 9, "completion_tokens": 4}
-    assert read(reply) == read_reply(json.dumps({**chat.body, "usage": usage}))
+    pair = read(reply), read_reply(json.dumps({**chat.body, "usage": usage}))
+    # An error may quote the body, which differs in order and in what is null.
+    first, second = (replace(one, error=(one.error or "").partition("{")[0]) for one in pair)
+    assert first == second
 
 
 @pytest.mark.parametrize("body", ["", "<html>", '{"output": [{"ty', "[]", '{"object": "list"}'])
