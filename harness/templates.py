@@ -56,13 +56,17 @@ def render(template: Template, context: Mapping[str, Any], seed_name: str = "") 
 
     The first holds system and user message, the later ones one user message each; spans count
     messages over all turns with the assistant's answers between them. `context["input"]` is a
-    tuple of `Part`. Raises `HarnessError` for an undefined variable or a failing filter.
+    tuple of `Part`. Raises `HarnessError` for an undefined variable, a syntax error, and a filter
+    that is unknown or fails.
     """
     media: list[Media] = []
     names: list[str] = []
     values = dict(context)
     if "input" in values:
         values["input"] = _input_text(values["input"], media)
+    # What a filter leaves of a picture's mark is told where no value holds such characters.
+    plain = (_MARK.sub("", value) for value in values.values() if isinstance(value, str))
+    check = bool(media) and not any(_BROKEN.search(value) for value in plain)
     first: list[Message] = []
     turns: list[Rendered] = []
     spans: list[Span] = []
@@ -72,6 +76,8 @@ def render(template: Template, context: Mapping[str, Any], seed_name: str = "") 
         names.clear()
         text = _run(compiled, values, names, source)
         message, found = _message(role, text, names, media, count)
+        if check and any(_BROKEN.search(part.text) for part in message.parts):
+            raise HarnessError(_CUT)
         spans.extend(found)
         count += 1
         first.append(message)
@@ -86,6 +92,8 @@ def render(template: Template, context: Mapping[str, Any], seed_name: str = "") 
 # template runs, so nothing that a value holds can be taken for a mark.
 _NONCE = str(secrets.randbelow(10**12))
 _OPEN, _CLOSE = f"\x02{_NONCE}:", f"\x02{_NONCE}/\x03"
+_BROKEN = re.compile("[\x02\x03]")
+_CUT = "a template cuts its input with a filter; print it whole"
 _MARK = re.compile(f"\x02{_NONCE}(?::(?P<open>[0-9]+)|m(?P<media>[0-9]+)|(?P<close>/))\x03")
 
 
@@ -105,7 +113,10 @@ def _environment(typos: float = 0.0, seed_name: str = "") -> Any:
                 raise TypeError(f"'{operator}' is for numbers alone")
             if operator == "**" and abs(right) > 64:
                 raise ValueError("the exponent is too large")
-            return super().call_binop(context, operator, left, right)
+            found = super().call_binop(context, operator, left, right)
+            if isinstance(found, int) and found.bit_length() > 4096:  # of a power of a power
+                raise ValueError("the number is too large")
+            return found
 
         def _parse(self, source: str, name: Any, filename: Any) -> nodes.Template:
             tree = super()._parse(source, name, filename)
@@ -156,6 +167,7 @@ def _made_of(tree: Any) -> dict[str, set[str]]:
 
 @cache
 def _compiled(source: str, typos: float, seed_name: str) -> Any:
+    variables_of(source)  # raises for what is no template
     return _environment(typos, seed_name).from_string(source)
 
 
@@ -233,7 +245,7 @@ def _message(
                     spans.append(Span(variable, number, len(parts), start, len(plain)))
     plain += text[position:]
     if "\x02" + _NONCE in plain:
-        raise HarnessError("a template cuts its input with a filter; print it whole")
+        raise HarnessError(_CUT)
     close_part()
     return Message(role, tuple(parts) or (Part(""),)), sorted(
         spans, key=lambda s: (s.part, s.start)
