@@ -109,6 +109,20 @@ def test_a_filter_that_repeats_the_key_does_not_bring_it_into_the_text() -> None
     assert KEY not in str(answer)
 
 
+@pytest.mark.parametrize("status", [200, 400, 403, 422, 500])
+def test_a_key_that_a_long_message_is_cut_in_is_not_told_in_part(status: int) -> None:
+    def script(body: dict[str, Any], _: int) -> Reply:
+        return Reply("x" * int(body["messages"][0]["content"]) + KEY + " y", status)
+
+    with serving(script) as server:
+        backend = OpenAI("m", server.url, api_key=KEY, max_retries=0)
+        answers = ask(backend, *(request(str(before)) for before in range(270, 300)))
+    said = [str(answer.error) for answer in answers]
+    assert any(text.endswith("[hidden]…") for text in said)
+    for text in said:
+        assert KEY[:4] not in text
+
+
 def test_a_key_is_not_told_when_nobody_answers() -> None:
     backend = OpenAI("m", f"http://127.0.0.1:{free_port()}/v1?key={KEY}", api_key=KEY)
     (answer,) = ask(backend, request())
