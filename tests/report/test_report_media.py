@@ -61,6 +61,28 @@ class Linked:
         return Picture("https://example.org/beacon.png", 1, 1)
 
 
+class Paged:
+    """Returns what is a data URI, and a page with a script of its own."""
+
+    mimes = ("audio/",)
+    uri = "data:text/html,<script>alert(1)</script>"
+
+    def draw(self, medium: Media, data: bytes) -> Picture:
+        return Picture(self.uri, 1, 1)
+
+
+class Scripted(Paged):
+    uri = "javascript:alert(1)"
+
+
+class Spaced(Paged):
+    uri = " data:image/png;base64,AAAA"
+
+
+class Empty(Paged):
+    uri = ""
+
+
 class Endless:
     mimes = ("audio/",)
 
@@ -136,6 +158,10 @@ def test_a_view_that_raises_costs_a_note_and_not_the_report(registered) -> None:
     ("view", "reason"),
     [
         (Linked, "no data URI of an image"),
+        (Paged, "no data URI of an image"),
+        (Scripted, "no data URI of an image"),
+        (Spaced, "no data URI of an image"),
+        (Empty, "neither a picture nor a note"),
         (Endless, "more than 2,000,000 characters"),
         (Silent, "NoneType, no Picture"),
     ],

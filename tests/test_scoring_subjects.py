@@ -1,0 +1,366 @@
+"""Which cells make a group, what a scorer is told of it, and what makes a score another one."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from small_suite import changed, write
+
+import harness
+from harness.manifest import Manifest
+from harness.pipeline import finish
+from harness.records import Metric, Score
+from harness.scoring import Run, code_hash, version
+from harness.store import Store
+
+TELLER = '''
+from harness.records import *
+
+class Teller:
+    """A score is the number of answers; its detail is what the scorer was told."""
+
+    metrics = (METRICS,)
+    asks_models = ASKS
+
+    def requests(self, subject):
+        return REQUESTS
+
+    def score(self, subject, generations):
+        detail = {
+            "told": subject.told, "schema": subject.schema is not None,
+            "cells": [c.id for c in subject.cells], "true": subject.sample.label,
+            "predicted": dict(subject.prediction.probabilities),
+            "gold": [r and r.claims[0].text for r in (subject.gold_true, subject.gold_told)],
+        }
+        return [Score(m.name, len(generations), detail) for m in self.metrics]
+'''
+
+SECRET = """variant: secret
+of: base
+axis: detail
+preserves_meaning: true
+oracle: true
+user: 'Explain the {{ aspect }} of {{ label }}: {{ gold_evidence }}'
+"""
+
+SILENT = """variant: silent
+of: base
+axis: wording
+preserves_meaning: true
+user: 'Explain the {{ aspect }}.'
+"""
+
+
+def teller(
+    folder: Path, metrics: str, asks: bool = False, requests: str = "()", **fields: Any
+) -> Path:
+    """A suite of a parrot, scored by what writes down what it is told."""
+    code = TELLER.replace("METRICS", metrics).replace("ASKS", str(asks))
+    fields = {"scorers": ["./teller.py:Teller"], "controls": "none", **fields}
+    files = {"teller.py": code.replace("REQUESTS", requests)}
+    return write(folder, changed(**fields), **files)
+
+
+def scores(folder: Path) -> list[Any]:
+    with Store.read(folder) as store:
+        return list(store.scores())
+
+
+def group(axis: str) -> str:
+    return f"Metric('many', subject='group', axis='{axis}', range=(0, None))"
+
+
+# --- groups -------------------------------------------------------------------------------
+
+
+def test_stability_over_prompts_leaves_out_variants_that_change_or_give_away_the_answer(
+    tmp_path: Path,
+) -> None:
+    path = teller(tmp_path, group("variant"), arms=["predicted"])
+    (tmp_path / "prompts" / "small" / "secret.yaml").write_text(SECRET)
+    result = harness.run(path, out=tmp_path / "run", samples=1)
+    with Store.read(tmp_path / "run") as store:
+        asked = {cell.variant for cell, *_ in store.cells()}
+    assert asked == {"base", "json", "pressure", "reworded", "secret"}
+    for one in scores(result.folder):
+        assert [cell.split("/")[3] for cell in one.detail["cells"]] == ["base", "json", "reworded"]
+
+
+@pytest.mark.parametrize("axis", ["arm", "variant", "repeat"])
+def test_a_group_has_in_common_what_its_cells_have_and_nothing_else(
+    tmp_path: Path, axis: str
+) -> None:
+    path = teller(tmp_path, group(axis), arms=["predicted", "gold", "wrong"])
+    result = harness.run(path, out=tmp_path / "run", samples=2)
+    found = scores(result.folder)
+    assert found
+    place = {"variant": 3, "arm": 4, "repeat": 6}[axis]
+    for one in found:
+        cells = [cell.split("/") for cell in one.detail["cells"]]
+        assert len({cell[place] for cell in cells}) == len(cells) == one.value
+        assert len({(*cell[:place], *cell[place + 1 :]) for cell in cells}) == 1
+        # The arms of a sample are told different labels; a label told is then that of no group.
+        assert (one.detail["told"] is not None) == (axis != "arm")
+        assert (one.detail["gold"][1] is not None) == (axis != "arm")
+        assert one.detail["schema"] == (axis != "variant" and "/json/" in one.subject)
+    assert max(one.value for one in found) == {"variant": 3, "arm": 3, "repeat": 2}[axis]
+
+
+# --- subjects -----------------------------------------------------------------------------
+
+
+def test_a_samples_own_gold_is_that_of_its_truth_and_never_that_of_the_label_told(
+    tmp_path: Path,
+) -> None:
+    path = teller(
+        tmp_path, "Metric('many', range=(0, None))", arms=["predicted", "gold", "none"],
+        families=[{"family": "small", "variants": ["base"], "aspects": ["causes"]}],
+    )  # fmt: skip
+    own = [
+        {"sample": s, "aspect": "causes", "claims": [{"id": "a", "text": f"Of {s}."}]}
+        for s in ("s1", "s2")
+    ]
+    (tmp_path / "gold" / "small" / "own.json").write_text(json.dumps(own))
+    harness.run(path, out=tmp_path / "run")
+    of_label = {"gastritis": "Gastritis and its causes involve bacteria."}
+    of_label["indigestion"] = "Indigestion and its causes involve rich meals."
+    found = {one.subject: one.detail for one in scores(tmp_path / "run")}
+    for name, detail in found.items():
+        sample, arm = name.split("/")[1], name.split("/")[4]
+        true, told = detail["gold"]
+        assert true == (f"Of {sample}." if sample in ("s1", "s2") else of_label["indigestion"])
+        assert told == of_label.get(detail["told"] or "")
+        assert (told is None) == (arm == "none")
+    assert len(found) == 4 * 3 * 2
+
+
+FALTERING = """
+from harness.records import Capabilities, Generation
+
+class Faltering:
+    capabilities = Capabilities()
+
+    def __init__(self, model):
+        pass
+
+    async def generate(self, request):
+        outcomes = OUTCOMES
+        text = request.messages[-1].text
+        outcome = next((o for word, o in outcomes.items() if word in text), "ok")
+        return Generation("half an answer", outcome=outcome, error=outcome)
+"""
+
+
+def test_what_no_model_answered_has_no_score_and_what_it_answered_badly_has_one(
+    tmp_path: Path,
+) -> None:
+    outcomes = {
+        "causes of gastritis": "too_long", "treatment of gastritis": "server",
+        "causes of indigestion": "truncated", "treatment of indigestion": "refusal",
+    }  # fmt: skip
+    path = teller(
+        tmp_path, "Metric('many', range=(0, None))", arms=["predicted"], repeats=1,
+        models=[{"name": "m", "backend": "./faltering.py:Faltering"}],
+        families=[{"family": "small", "variants": ["reworded"]}],
+    )  # fmt: skip
+    (tmp_path / "faltering.py").write_text(FALTERING.replace("OUTCOMES", repr(outcomes)))
+    harness.run(path, out=tmp_path / "run")
+    with Store.read(tmp_path / "run") as store:
+        answered = Run(store).answered
+    assert {a.outcome for a in answered.values()} == set(outcomes.values())
+    assert {one.subject for one in scores(tmp_path / "run")} == {
+        name for name, a in answered.items() if a.outcome in ("truncated", "refusal")
+    }
+
+
+# --- what a score is made of --------------------------------------------------------------
+
+
+def test_a_score_is_made_again_where_its_cell_is_told_another_label_in_the_same_prompt(
+    tmp_path: Path,
+) -> None:
+    recorded = {"kind": "recorded", "path": "./recorded.csv", "probabilities": {}}
+    path = teller(
+        tmp_path, "Metric('told', range=(0, None))", arms=["wrong"], classifier=recorded,
+        families=[{"family": "small", "variants": ["silent"]}],
+    )  # fmt: skip
+    (tmp_path / "prompts" / "small" / "silent.yaml").write_text(SILENT)
+    rows = "sample,label\ns1,gastritis\ns2,gastritis\ns3,indigestion\ns4,indigestion\n"
+    (tmp_path / "recorded.csv").write_text(rows)
+    harness.run(path, out=tmp_path / "run")
+    before = {one.subject: one for one in scores(tmp_path / "run")}
+    with Store.read(tmp_path / "run") as store:
+        keys = store.answered("parrot")
+    # With more classes, the wrong label that is drawn for a sample is another one.
+    classes = ["gastritis", "indigestion", "ulcer", "reflux", "hernia"]
+    (tmp_path / "recorded.csv").write_text(rows + "".join(f"x{c},{c}\n" for c in classes))
+    harness.run(path, out=tmp_path / "run")
+    after = {one.subject: one for one in scores(tmp_path / "run")}
+    with Store.read(tmp_path / "run") as store:
+        told = {cell.id: label for cell, label, _ in store.cells()}
+        assert store.answered("parrot") == keys  # nothing was asked anew
+    assert set(told.values()) - {"gastritis", "indigestion"}
+    assert {name: one.detail["told"] for name, one in after.items()} == told
+    changed_ones = {name for name in told if before[name].detail["told"] != told[name]}
+    assert changed_ones
+    for name in told:
+        assert (after[name].of != before[name].of) == (name in changed_ones)
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ("rich meals.,indigestion,indigestion,0.1,0.9", "rich meals.,gastritis,indigestion,0.1,0.9"),
+        ("rich meals.,indigestion,indigestion,0.1,0.9", "rich meals.,indigestion,indigestion,0.3,0.7"),
+    ],
+    ids=["true label", "probabilities"],
+)  # fmt: skip
+def test_a_score_is_made_again_where_its_samples_label_or_prediction_changed(
+    tmp_path: Path, before: str, after: str
+) -> None:
+    path = teller(tmp_path, "Metric('many', range=(0, None))", arms=["none"])
+    harness.run(path, out=tmp_path / "run")
+    old = {one.subject: one for one in scores(tmp_path / "run")}
+    notes = tmp_path / "notes.csv"
+    assert before in notes.read_text()
+    notes.write_text(notes.read_text().replace(before, after))
+    harness.run(path, out=tmp_path / "run")
+    new = {one.subject: one for one in scores(tmp_path / "run")}
+    assert old.keys() == new.keys()
+    _, label, _, first, second = after.split(",")
+    for name, one in new.items():
+        is_changed = name.split("/")[1] == "s3"
+        assert (one.of != old[name].of) == is_changed
+        if is_changed:
+            assert one.detail["true"] == label
+            assert list(one.detail["predicted"].values()) == [float(first), float(second)]
+
+
+def test_a_subject_whose_question_was_never_sent_is_left_unscored_and_counted(
+    tmp_path: Path,
+) -> None:
+    path = teller(tmp_path, "Metric('words', range=(0, None))", arms=["predicted"])
+    harness.run(path, out=tmp_path / "run", samples=1)
+    before = len(scores(tmp_path / "run"))
+    assert before
+    teller(
+        tmp_path, "Metric('words', range=(0, None))", asks=True,
+        requests="[Request('b', 'm', (Message.of('user', subject.id),), continuation=(1,))]",
+        arms=["predicted"],
+    )  # fmt: skip
+    with Store.write(tmp_path / "run") as store:
+        finish(store)  # without the suite's models there is nobody to ask
+        assert store.meta()["unjudged"] == {"Teller": before}
+        assert store.meta()["finished"] is False
+        versions = {one.version for one in store.scores()}
+    assert len(versions) == 1
+    assert len(scores(tmp_path / "run")) == before
+
+
+# --- versions -----------------------------------------------------------------------------
+
+
+class Model:
+    def __init__(self, **fields: Any) -> None:
+        self.__dict__.update(fields)
+
+
+class Other(Model):
+    pass
+
+
+class Rated:
+    """A scorer of which a test says all that its scores follow from."""
+
+    __module__ = "small_suite"  # which imports nothing of the harness: its hash is soon made
+    metrics = (Metric("rated"),)
+
+    def __init__(self, **fields: Any) -> None:
+        self.__dict__.update(fields)
+
+    def requests(self, subject: Any) -> tuple[()]:
+        return ()
+
+    def score(self, subject: Any, generations: Any) -> list[Score]:
+        return [Score("rated", 1.0)]
+
+
+class Regraded(Rated):
+    __module__ = Rated.__module__
+
+
+@pytest.fixture(scope="module")
+def manifest(tmp_path_factory: pytest.TempPathFactory) -> Manifest:
+    folder = tmp_path_factory.mktemp("versions")
+    path = teller(folder, "Metric('words', range=(0, None))", arms=["predicted"])
+    harness.run(path, out=folder / "run", samples=1)
+    with Store.read(folder / "run") as store:
+        return Manifest.load(store)
+
+
+ALL = {"settings": {"bar": 0.5}, "fingerprint": {"weights": "ab"}}
+JUDGE = {"model": "small", "revision": "r1", "extras": {"top": 1}}
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        Rated(**ALL | {"settings": {"bar": 0.6}}, backend=Model(**JUDGE)),
+        Rated(**ALL | {"settings": {}}, backend=Model(**JUDGE)),
+        Rated(**ALL | {"fingerprint": {"weights": "cd"}}, backend=Model(**JUDGE)),
+        Rated(**ALL, backend=Model(**JUDGE | {"model": "large"})),
+        Rated(**ALL, backend=Model(**JUDGE, model_id="org/small")),
+        Rated(**ALL, backend=Model(**JUDGE | {"revision": "r2"})),
+        Rated(**ALL, backend=Model(**JUDGE | {"revision": None})),
+        Rated(**ALL, backend=Model(**JUDGE | {"extras": {"top": 2}})),
+        Rated(**ALL, backend=Other(**JUDGE)),
+        Rated(**ALL),
+        Regraded(**ALL, backend=Model(**JUDGE)),
+    ],
+    ids=[
+        "setting", "no settings", "fingerprint", "judge", "judge's id", "judge's revision",
+        "no revision", "judge's extras", "judge's backend", "no judge", "class",
+    ],
+)  # fmt: skip
+def test_whatever_changes_a_scorers_scores_changes_its_version(
+    manifest: Manifest, other: Rated
+) -> None:
+    assert version(other, manifest) != version(Rated(**ALL, backend=Model(**JUDGE)), manifest)
+
+
+def test_a_version_is_the_same_for_the_same_scorer_wherever_its_judge_is_reached(
+    manifest: Manifest,
+) -> None:
+    first = Rated(**ALL, backend=Model(**JUDGE, base_url="http://a", api_key="secret"))
+    second = Rated(**ALL, backend=Model(**JUDGE, base_url="http://b"))
+    assert version(first, manifest) == version(second, manifest)
+
+
+def test_a_version_follows_from_all_code_that_a_scorer_imports(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(harness, "__path__", [*harness.__path__, str(tmp_path)])
+
+    def hashed(name: str, far: str, around: str = "") -> str:
+        (tmp_path / f"far_{name}.py").write_text(far)
+        (tmp_path / f"near_{name}.py").write_text(f"from harness import far_{name}\n")
+        (tmp_path / f"{name}.py").write_text(f"import harness.near_{name}{around}\n")
+        return code_hash.__wrapped__(f"harness.{name}")
+
+    first = hashed("scorer", "LIMIT = 1\n")
+    assert hashed("scorer", "LIMIT = 1\n") == first
+    assert hashed("scorer", "LIMIT = 2\n") != first
+    assert hashed("scorer", "LIMIT = 1\n", ", harness.records") != first
+
+
+def test_another_gold_makes_another_version(tmp_path: Path, manifest: Manifest) -> None:
+    path = teller(tmp_path, "Metric('words', range=(0, None))", arms=["predicted"])
+    gold = tmp_path / "gold" / "small" / "gold.json"
+    gold.write_text(gold.read_text().replace("never involve", "do not involve"))
+    harness.run(path, out=tmp_path / "run", samples=1)
+    with Store.read(tmp_path / "run") as store:
+        edited = Run(store).manifest
+    assert version(Rated(**ALL), edited) != version(Rated(**ALL), manifest)
