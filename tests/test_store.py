@@ -8,13 +8,14 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from small_suite import as_of_schema_3
 
 from harness import serial
-from harness.identity import request_key, sha256
+from harness.identity import attribution_key, request_key, sha256
 from harness.records import (
     Attribution,
     Capabilities,
@@ -335,6 +336,23 @@ def test_a_run_of_schema_3_is_read_as_it_is_and_completed_when_it_is_written_on(
         assert store.answered("a") == {"with code"}
     with Store.read(tmp_path) as store:
         assert not store.old_schema
+
+
+def test_an_attributions_numbers_come_back_to_the_last_bit(tmp_path: Path) -> None:
+    plain = Attribution(
+        "s", "lime", "word", "x", "logit", "mask", (Unit("a"), Unit("b"), Unit("c")),
+        (1 / 3, None, -1e-300), full=0.1, empty=1 / 7, seed=3, settings={"samples": 10},
+    )  # fmt: skip
+    other = replace(plain, method="rise", standard_errors=(1 / 9, None, 0.0))
+    with Store.write(tmp_path) as store, store.transaction():
+        store.put_attributions([plain, other])
+    with Store.read(tmp_path) as store:
+        held = store.attributions()
+        assert list(held.values()) == [plain, other]
+        assert list(held) == [attribution_key(plain), attribution_key(other)]
+        assert store.attributions([attribution_key(other), "unknown"]) == {
+            attribution_key(other): other
+        }
 
 
 def test_a_medium_that_the_disk_holds_only_half_of_is_not_there(tmp_path: Path) -> None:

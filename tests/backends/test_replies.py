@@ -236,6 +236,8 @@ def test_an_overlong_prompt_is_told_from_other_failures(status: int, body: str) 
         (400, error("The response was filtered due to the prompt triggering Azure OpenAI's content management policy.", code="content_filter"), "refusal"),
         (403, error("Your chosen model requires moderation and your input was flagged", code=403), "refusal"),
         (400, error("temperature must be non-negative"), "server"),
+        (500, error("the content_filter cannot be reached"), "server"),
+        (404, error("no such content_filter"), "server"),
         (429, error("Request too large for model: reduce the length; limit 6000 tokens per minute"), "server"),
         (503, "<html><h1>Busy</h1></html>", "server"),
         (500, "", "server"),
