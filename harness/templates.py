@@ -64,9 +64,7 @@ def render(template: Template, context: Mapping[str, Any], seed_name: str = "") 
     values = dict(context)
     if "input" in values:
         values["input"] = _input_text(values["input"], media)
-    # What a filter leaves of a picture's mark is told where no value holds such characters.
-    plain = (_MARK.sub("", value) for value in values.values() if isinstance(value, str))
-    check = bool(media) and not any(_BROKEN.search(value) for value in plain)
+    plain = not _hold_control_characters(values)
     first: list[Message] = []
     turns: list[Rendered] = []
     spans: list[Span] = []
@@ -76,7 +74,7 @@ def render(template: Template, context: Mapping[str, Any], seed_name: str = "") 
         names.clear()
         text = _run(compiled, values, names, source)
         message, found = _message(role, text, names, media, count)
-        if check and any(_BROKEN.search(part.text) for part in message.parts):
+        if plain and any(_BROKEN.search(part.text) for part in message.parts):
             raise HarnessError(_CUT)
         spans.extend(found)
         count += 1
@@ -93,7 +91,10 @@ def render(template: Template, context: Mapping[str, Any], seed_name: str = "") 
 _NONCE = str(secrets.randbelow(10**12))
 _OPEN, _CLOSE = f"\x02{_NONCE}:", f"\x02{_NONCE}/\x03"
 _BROKEN = re.compile("[\x02\x03]")
-_CUT = "a template cuts its input with a filter; print it whole"
+_CUT = (
+    "a filter cuts a picture or a printed value in two; print the input whole, and apply filters "
+    "to values, not to blocks"
+)
 _MARK = re.compile(f"\x02{_NONCE}(?::(?P<open>[0-9]+)|m(?P<media>[0-9]+)|(?P<close>/))\x03")
 
 
@@ -208,6 +209,14 @@ def _input_text(parts: tuple[Part, ...], media: list[Media]) -> str:
     return "\n".join(pieces)
 
 
+def _hold_control_characters(values: Mapping[str, Any]) -> bool:
+    """Whether a value or a class name holds a character of marks; else one in a message is left of
+    a mark that a filter broke."""
+    texts = [v for v in values.values() if isinstance(v, str)]
+    texts += [str(name) for v in values.values() if isinstance(v, Mapping) for name in v]
+    return any(_BROKEN.search(_MARK.sub("", text)) for text in texts)
+
+
 def _message(
     role: Role, text: str, names: list[str], media: list[Media], number: int
 ) -> tuple[Message, list[Span]]:
@@ -234,6 +243,8 @@ def _message(
         elif match["media"] is not None:
             close_part()
             parts.append(Part(media=media[int(match["media"])]))
+        elif not open_marks:
+            raise HarnessError(_CUT)
         else:
             variable, part, start = open_marks.pop()
             if variable:
@@ -244,7 +255,7 @@ def _message(
                 if part == len(parts) or plain:
                     spans.append(Span(variable, number, len(parts), start, len(plain)))
     plain += text[position:]
-    if "\x02" + _NONCE in plain:
+    if open_marks or "\x02" + _NONCE in plain:
         raise HarnessError(_CUT)
     close_part()
     return Message(role, tuple(parts) or (Part(""),)), sorted(

@@ -10,9 +10,10 @@ import pytest
 from small_suite import changed, write
 
 import harness
+from harness.identity import attribution_key
 from harness.manifest import Manifest
 from harness.pipeline import finish
-from harness.records import Metric, Score
+from harness.records import Attribution, Metric, Score, Unit
 from harness.scoring import Run, code_hash, version
 from harness.store import Store
 
@@ -135,6 +136,42 @@ def test_a_samples_own_gold_is_that_of_its_truth_and_never_that_of_the_label_tol
         assert told == of_label.get(detail["told"] or "")
         assert (told is None) == (arm == "none")
     assert len(found) == 4 * 3 * 2
+
+
+def test_a_scorer_reads_the_attributions_of_the_run_and_not_those_laid_beside_them(
+    tmp_path: Path,
+) -> None:
+    path = teller(tmp_path, "Metric('many', range=(0, None))", arms=["predicted"])
+    harness.run(path, out=tmp_path / "run", samples=2)
+    mine, other = (
+        Attribution("s1", method, "word", "gastritis", "logit", "mask", (Unit("a"),), (0.5,))
+        for method in ("lime", "rise")
+    )
+    with Store.write(tmp_path / "run") as store:
+        store.put_attributions([mine, other])
+        store.set_meta({"explained_keys": [attribution_key(mine)]})
+        run = Run(store)
+        read = [run.subject(a, ("attributions",)) for a in run.scorable()]
+        unread = [run.subject(a) for a in run.scorable()]
+    for subject in read:
+        own = subject.sample is not None and subject.sample.id == "s1"
+        assert subject.attributed == ((mine,) if own else ())
+        assert subject.attributions == ((attribution_key(mine),) if own else ())
+    assert not any(subject.attributed or subject.attributions for subject in unread)
+
+
+@pytest.mark.parametrize("gold", ["label", "sample"])
+def test_samples_that_share_gold_are_no_independent_units(tmp_path: Path, gold: str) -> None:
+    path = teller(tmp_path, "Metric('many', range=(0, None))", arms=["predicted"], repeats=1)
+    if gold == "sample":
+        own = {"sample": "s1", "aspect": "causes", "claims": [{"id": "a", "text": "Of s1."}]}
+        (tmp_path / "gold" / "small" / "gold.json").write_text(json.dumps([own]))
+    harness.run(path, out=tmp_path / "run")
+    with Store.read(tmp_path / "run") as store:
+        run = Run(store)
+        clusters = {name: run.cluster(name) for name in run.samples}
+        labels = {name: sample.label for name, sample in run.samples.items()}
+    assert clusters == (labels if gold == "label" else {name: name for name in labels})
 
 
 FALTERING = """

@@ -68,11 +68,42 @@ def test_a_value_that_holds_marks_as_rendering_makes_them_is_printed_as_it_is() 
 def test_a_filter_that_breaks_a_picture_is_refused_and_no_half_mark_is_sent(cut: str) -> None:
     context = {**CONTEXT, "input": (Part(media=Media("ab", "image/png", data=b"")),)}
     source = f"Look: {{{{ input | {cut} }}}}"
-    with pytest.raises(HarnessError, match="cuts its input with a filter"):
+    with pytest.raises(HarnessError, match="cuts a picture or a printed value in two"):
         render(Template(source), context)
     assert render(Template("{{ 'A picture' if input }} {{ input }}"), context)
     text = {**CONTEXT, "input": (Part("no picture, \x02 at all"),)}
     assert render(Template(source), text)
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "{% filter truncate(9, true, '', 0) %}{{ label }}{% endfilter %}",
+        "{% filter truncate(30, true, '', 0) %}{{ label }} and more of it{% endfilter %}",
+        "{% filter reverse %}{{ label }}{% endfilter %}",
+        "{% set told %}{{ label }}{% endset %}{{ told[25:] }}",
+        "{% set told %}{{ label }}{% endset %}{{ told | first }}",
+        "{% macro told() %}{{ label }}{% endmacro %}{{ told() | truncate(9, true, '', 0) }}",
+    ],
+)
+def test_a_filter_that_cuts_what_was_printed_is_refused(source: str) -> None:
+    with pytest.raises(HarnessError, match="cuts a picture or a printed value in two"):
+        render(Template(source), CONTEXT)
+
+
+def test_a_value_may_hold_the_characters_that_marks_are_made_of() -> None:
+    odd = "a\x02b\x03c"
+    for values in ({"label": odd}, {"input": (Part(odd),)}, {"probabilities": {odd: 1.0}}):
+        context = {**CONTEXT, **values}
+        source = "{{ label }} {{ input }} {% for name in probabilities %}{{ name }}{% endfor %}"
+        assert odd in render(Template(source), context)[0].messages[0].text
+
+
+def test_a_filter_that_leaves_values_whole_may_go_over_a_block() -> None:
+    source = "{% filter upper | trim %} told {{ label }} {% endfilter %}"
+    turn = render(Template(source), CONTEXT)[0]
+    assert turn.messages[0].text == "TOLD GASTRITIS"
+    assert [(s.start, s.end) for s in turn.spans] == [(5, 14)]
 
 
 def test_a_picture_becomes_a_content_part_where_the_input_stands() -> None:
