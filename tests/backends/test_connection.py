@@ -14,7 +14,7 @@ from fake_server import Reply, ask, completion, free_port, proxying, refusal, re
 
 from harness.backends.connection import retry_after
 from harness.backends.openai import OpenAI
-from harness.records import Generation
+from harness.records import Generation, HarnessError
 
 KEY = "sk-planted-7f3a9c51"
 
@@ -98,6 +98,55 @@ def test_what_a_login_is_sent_as_is_not_told_either(login: str, fields: dict[str
     assert "[hidden]" in str(answer.error)
     for secret in (sent.split()[1], "planted", "@"):
         assert secret not in str(answer)
+
+
+def test_a_secret_that_begins_like_another_is_hidden_whole() -> None:
+    headers = {"X-One": "planted-1", "X-Two": "planted-1-and-its-end"}
+    with serving(lambda *_: refusal("said: planted-1-and-its-end, planted-1.")) as server:
+        (answer,) = ask(OpenAI("m", server.url, headers=headers), request())
+    assert "said: [hidden], [hidden]." in str(answer.error)
+
+
+def test_a_short_password_is_hidden_and_a_short_header_is_not() -> None:
+    with serving(lambda *_: refusal("no pa55, no on")) as server:
+        url = server.url.replace("127", "me:pa55@127")
+        (answer,) = ask(OpenAI("m", url, headers={"X-Cache": "on"}), request())
+    assert "no [hidden], no on" in str(answer.error)
+
+
+@pytest.mark.parametrize(
+    ("url", "fields"),
+    [
+        ("file://127.0.0.1/etc", {}),
+        ("ftp://127.0.0.1/v1", {}),
+        ("127.0.0.1/v1", {}),
+        ("http://", {}),
+        ("http://127.0.0.1/v1", {"proxy": "socks5://127.0.0.1:1"}),
+    ],
+)
+def test_an_address_of_another_kind_is_refused_unshown(url: str, fields: dict[str, str]) -> None:
+    with pytest.raises(HarnessError, match=r"no http\(s\) address") as error:
+        OpenAI("m", url, **fields)
+    assert "127" not in str(error.value)
+
+
+@pytest.mark.parametrize("text", ["a\nX-Other: b", "a\rb", "a\0b", "schlüssel", "a\x7fb"])
+def test_a_header_cannot_hold_another_one(text: str) -> None:
+    for fields in ({"api_key": f"planted-{text}"}, {"headers": {"X-Key": f"planted-{text}"}}):
+        with pytest.raises(HarnessError, match="printable ASCII only") as error:
+            OpenAI("m", "http://127.0.0.1:1/v1", **fields)
+        assert "planted" not in str(error.value)
+
+
+@pytest.mark.parametrize("status", [301, 302, 307, 308])
+def test_a_key_does_not_follow_a_redirect(status: int) -> None:
+    with serving(lambda *_: completion()) as other, serving(lambda *_: completion()) as server:
+        to = {"Location": f"{other.url}/chat/completions"}
+        server.script = lambda *_: Reply("", status, to)
+        (answer,) = ask(OpenAI("m", server.url, api_key=KEY, max_retries=0), request())
+    assert answer.outcome == "server"
+    assert "correct base_url" in str(answer.error)
+    assert other.paths == []
 
 
 def test_a_filter_that_repeats_the_key_does_not_bring_it_into_the_text() -> None:
