@@ -107,6 +107,22 @@ def test_a_secret_that_begins_like_another_is_hidden_whole() -> None:
     assert "said: [hidden], [hidden]." in str(answer.error)
 
 
+def test_a_token_is_hidden_without_the_scheme_that_it_was_sent_with() -> None:
+    headers = {"Authorization": "Token planted-without-scheme"}
+    with serving(lambda *_: refusal("not planted-without-scheme")) as server:
+        (answer,) = ask(OpenAI("m", server.url, headers=headers), request())
+    assert "not [hidden]" in str(answer.error)
+
+
+@pytest.mark.parametrize("status", [401, 403, 500])
+def test_a_server_that_lets_nobody_in_is_quoted_without_the_key(status: int) -> None:
+    with serving(lambda *_: completion()) as server:
+        server.models = refusal(f"no {KEY} here", status)
+        said = str(asyncio.run(OpenAI("m", server.url, api_key=KEY, max_retries=0).health()))
+    assert str(status) in said
+    assert KEY not in said
+
+
 def test_a_short_password_is_hidden_and_a_short_header_is_not() -> None:
     with serving(lambda *_: refusal("no pa55, no on")) as server:
         url = server.url.replace("127", "me:pa55@127")

@@ -72,6 +72,14 @@ def test_reasoning_is_apart_from_the_text_wherever_a_server_puts_it(
     assert (generation.text, generation.reasoning) == ("answer", "thought")
 
 
+@pytest.mark.parametrize("count", [True, "7", 7.5, None, [7], {}])
+def test_a_count_of_tokens_that_is_none_is_not_known(count: object) -> None:
+    body = json.loads(reply({"content": "text"}))
+    body["usage"] = {"prompt_tokens": count, "completion_tokens": 7}
+    found = read_reply(json.dumps(body))
+    assert (found.prompt_tokens, found.completion_tokens) == (None, 7)
+
+
 def test_tokens_usage_and_fingerprint_are_kept() -> None:
     body = {
         "model": "org/model",

@@ -197,6 +197,14 @@ def test_bytes_are_found_in_the_blobs_of_the_run(tmp_path: Path) -> None:
     assert Image.open(io.BytesIO(pixels)).getpixel((0, 0)) == 77
 
 
+def test_bytes_that_a_record_holds_are_shown_whatever_lies_in_the_blobs(tmp_path: Path) -> None:
+    one = medium(png(77))
+    (tmp_path / one.sha256).write_bytes(png(200))
+    shown = media.picture(one, tmp_path)
+    pixels = base64.b64decode(shown.uri.split(",", 1)[1])
+    assert Image.open(io.BytesIO(pixels)).getpixel((0, 0)) == 77
+
+
 def test_a_picture_that_is_gone_becomes_a_note() -> None:
     shown = media.picture(Media("ab" * 32, "image/png", path="/gone/elsewhere.png"))
     assert "not stored" in shown.note
