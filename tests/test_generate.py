@@ -118,31 +118,6 @@ def test_batches_that_cannot_be_made_are_one_sentence(tmp_path: Path) -> None:
         harness.run(odd(tmp_path, "pass", more), out=tmp_path / "run", samples=1)
 
 
-def test_failures_between_answers_do_not_end_the_asking(tmp_path: Path) -> None:
-    body = (
-        "self.asked = getattr(self, 'asked', 0) + 1\n"
-        "        if self.asked % 2:\n"
-        "            return Generation(outcome='transport', error='reset')\n"
-        "        return Generation('Well.')"
-    )
-    path = odd(tmp_path, body)
-    (tmp_path / "notes.csv").write_text(
-        "id,note,label,predicted,p_gastritis,p_indigestion,site\n"
-        + "".join(
-            f"n{i},Note {i}.,gastritis,gastritis,{0.5 + i / 100},{0.5 - i / 100},A\n"
-            for i in range(20)
-        )
-    )
-    code = (tmp_path / "odd.py").read_text()
-    (tmp_path / "odd.py").write_text(code.replace("Capabilities()", "Capabilities(concurrency=1)"))
-    harness.run(path, out=tmp_path / "run")
-    with Store.read(tmp_path / "run") as store:
-        table = cells_table(store).query("model == 'odd'")
-    counts = table.drop_duplicates("request")["outcome"].value_counts()
-    assert counts["transport"] > 40  # twice as many as end the asking where nothing lies between
-    assert "not_run" not in counts
-
-
 STARTED = """
     async def start(self):
         self.note("start")

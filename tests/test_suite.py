@@ -29,6 +29,18 @@ def test_places_keys_and_urls_do_not_change_the_run_but_questions_do(tmp_path: P
     assert load(str(tmp_path / "a" / "suite.yaml")).hash != first.hash
 
 
+def test_where_a_variable_in_a_path_leads_does_not_change_the_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = str(write(tmp_path))
+    found = []
+    for place in ("here", "there"):
+        monkeypatch.setenv("HARNESS_TEST_PLACE", place)
+        found.append(load(path, ["source.path=./${HARNESS_TEST_PLACE}/notes.csv"]))
+        assert found[-1].source.options["path"] == str(tmp_path / place / "notes.csv")
+    assert found[0].hash == found[1].hash
+
+
 def test_variables_come_from_the_environment_and_must_be_set(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
