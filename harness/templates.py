@@ -56,13 +56,15 @@ def render(template: Template, context: Mapping[str, Any], seed_name: str = "") 
 
     The first holds system and user message, the later ones one user message each; spans count
     messages over all turns with the assistant's answers between them. `context["input"]` is a
-    tuple of `Part`. Raises `HarnessError` for an undefined variable or a failing filter.
+    tuple of `Part`. Raises `HarnessError` for an undefined variable, a syntax error, and a filter
+    that is unknown or fails.
     """
     media: list[Media] = []
     names: list[str] = []
     values = dict(context)
     if "input" in values:
         values["input"] = _input_text(values["input"], media)
+    plain = not _hold_control_characters(values)
     first: list[Message] = []
     turns: list[Rendered] = []
     spans: list[Span] = []
@@ -72,6 +74,8 @@ def render(template: Template, context: Mapping[str, Any], seed_name: str = "") 
         names.clear()
         text = _run(compiled, values, names, source)
         message, found = _message(role, text, names, media, count)
+        if plain and any(_BROKEN.search(part.text) for part in message.parts):
+            raise HarnessError(_CUT)
         spans.extend(found)
         count += 1
         first.append(message)
@@ -86,6 +90,11 @@ def render(template: Template, context: Mapping[str, Any], seed_name: str = "") 
 # template runs, so nothing that a value holds can be taken for a mark.
 _NONCE = str(secrets.randbelow(10**12))
 _OPEN, _CLOSE = f"\x02{_NONCE}:", f"\x02{_NONCE}/\x03"
+_BROKEN = re.compile("[\x02\x03]")
+_CUT = (
+    "a filter cuts a picture or a printed value in two; print the input whole, and apply filters "
+    "to values, not to blocks"
+)
 _MARK = re.compile(f"\x02{_NONCE}(?::(?P<open>[0-9]+)|m(?P<media>[0-9]+)|(?P<close>/))\x03")
 
 
@@ -105,7 +114,10 @@ def _environment(typos: float = 0.0, seed_name: str = "") -> Any:
                 raise TypeError(f"'{operator}' is for numbers alone")
             if operator == "**" and abs(right) > 64:
                 raise ValueError("the exponent is too large")
-            return super().call_binop(context, operator, left, right)
+            found = super().call_binop(context, operator, left, right)
+            if isinstance(found, int) and found.bit_length() > 4096:  # of a power of a power
+                raise ValueError("the number is too large")
+            return found
 
         def _parse(self, source: str, name: Any, filename: Any) -> nodes.Template:
             tree = super()._parse(source, name, filename)
@@ -156,6 +168,7 @@ def _made_of(tree: Any) -> dict[str, set[str]]:
 
 @cache
 def _compiled(source: str, typos: float, seed_name: str) -> Any:
+    variables_of(source)  # raises for what is no template
     return _environment(typos, seed_name).from_string(source)
 
 
@@ -196,6 +209,14 @@ def _input_text(parts: tuple[Part, ...], media: list[Media]) -> str:
     return "\n".join(pieces)
 
 
+def _hold_control_characters(values: Mapping[str, Any]) -> bool:
+    """Whether a value or a class name holds a character of marks; else one in a message is left of
+    a mark that a filter broke."""
+    texts = [v for v in values.values() if isinstance(v, str)]
+    texts += [str(name) for v in values.values() if isinstance(v, Mapping) for name in v]
+    return any(_BROKEN.search(_MARK.sub("", text)) for text in texts)
+
+
 def _message(
     role: Role, text: str, names: list[str], media: list[Media], number: int
 ) -> tuple[Message, list[Span]]:
@@ -222,6 +243,8 @@ def _message(
         elif match["media"] is not None:
             close_part()
             parts.append(Part(media=media[int(match["media"])]))
+        elif not open_marks:
+            raise HarnessError(_CUT)
         else:
             variable, part, start = open_marks.pop()
             if variable:
@@ -232,8 +255,8 @@ def _message(
                 if part == len(parts) or plain:
                     spans.append(Span(variable, number, len(parts), start, len(plain)))
     plain += text[position:]
-    if "\x02" + _NONCE in plain:
-        raise HarnessError("a template cuts its input with a filter; print it whole")
+    if open_marks or "\x02" + _NONCE in plain:
+        raise HarnessError(_CUT)
     close_part()
     return Message(role, tuple(parts) or (Part(""),)), sorted(
         spans, key=lambda s: (s.part, s.start)

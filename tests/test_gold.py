@@ -32,6 +32,20 @@ def test_the_samples_own_record_stands_before_the_labels() -> None:
     assert found.find("causes", sample=None, label=None) is None
 
 
+def test_other_gold_is_of_the_same_aspect_and_level_and_says_something_else() -> None:
+    def record(text: str, **of: str) -> GoldRecord:
+        return GoldRecord(of.pop("aspect", "causes"), (Claim("a", text),), **of)
+
+    x, y, z = (record(name, label=name) for name in "xyz")
+    again = record("x", label="x", aspect="symptoms")
+    one, two = record("1", sample="s1"), record("2", sample="s2")
+    found = Gold.of([x, y, z, again, one, two])
+    assert found.others("causes", x) == [y, z]
+    assert found.others("symptoms", again) == []
+    assert found.others("causes", one) == [two]
+    assert found.labels == ("x", "y", "z")
+
+
 def test_the_hash_is_of_the_content_not_of_the_files(tmp_path: Path) -> None:
     one = {"label": "x", "aspect": "causes", "claims": [CLAIM]}
     two = {"label": "y", "aspect": "causes", "claims": [CLAIM]}
@@ -83,6 +97,7 @@ def test_a_table_with_one_claim_a_row_is_gold_of_samples() -> None:
         {"question": "Why?", "claim": "One.", "importance": "Must_have"},
         {"question": "Why?", "claim": "Two.", "importance": "Nice_to_have"},
         {"question": "Why?", "claim": "One.", "importance": "Must_have"},
+        {"question": "Why?", "claim": "Three.", "importance": "Must not have"},
     ]
     found = gold.from_rows(
         [Row(values, i, "t.csv") for i, values in enumerate(rows, 2)],
@@ -93,7 +108,9 @@ def test_a_table_with_one_claim_a_row_is_gold_of_samples() -> None:
     )
     record = found.find("answer", sample=text_id("Why?"), label=None)
     assert record is not None
-    assert [(c.text, c.importance) for c in record.claims] == [("One.", "must"), ("Two.", "nice")]
+    assert [(c.text, c.importance) for c in record.claims] == [
+        ("One.", "must"), ("Two.", "nice"), ("Three.", "must_not"),
+    ]  # fmt: skip
 
 
 def test_gold_text_leaves_out_what_must_not_be_said() -> None:

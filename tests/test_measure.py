@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 
-from harness.measure import check_scorer, measure
+from harness.measure import check_scorer, group_id, measure
 from harness.records import Cell, HarnessError, Metric, Score, Subject
 
 CELL = Cell("m", "s", "f", "base", "gold", "causes", 1)
@@ -48,6 +49,8 @@ def test_numbers_of_all_kinds_become_plain_ones(value: Any, stored: float | None
         ([Score("share", float("nan"))], "nan is no number"),
         ([Score("words", float("inf"))], "inf is no number"),
         ([Score("share", 1.5)], "1.5 is more than 1, the highest there is"),
+        ([Score("share", 1.0001)], "1.0001 is more than 1, the highest there is"),
+        ([Score("share", -0.0001)], "-0.0001 is less than 0, the lowest there is"),
         ([Score("words", -1)], "-1 is less than 0, the lowest there is"),
         ([Score("share", 0.5, {"x": object()})], "its detail is no JSON"),
         ([Score("share", 0.5, {"x": float("nan")})], "its detail is no JSON (NaN is no number"),
@@ -100,6 +103,23 @@ def test_a_scorer_that_could_not_score_is_refused(change: Any, said: str) -> Non
         setattr(scorer, name, value)
     with pytest.raises(HarnessError, match=f"scorer 'mine' {said}"):
         check_scorer("mine", scorer)
+
+
+def test_only_the_metrics_that_speak_of_a_subject_are_scored() -> None:
+    groups = [
+        Metric(axis, subject="group", axis=axis)  # type: ignore[arg-type]
+        for axis in ("variant", "arm", "repeat")
+    ]
+    scorer = Given([Score(m.name, 0.5) for m in (*groups, Metric("share"), Metric("said"))])
+    scorer.metrics = (*groups, Metric("share"), Metric("said", subject="generation"))
+
+    def scored(subject: Subject) -> list[str]:
+        return [score.metric for score in measure("mine", scorer, subject, ())]
+
+    assert scored(SUBJECT) == ["share"]
+    assert scored(replace(SUBJECT, kind="generation", id="k")) == ["said"]
+    for axis in ("variant", "arm", "repeat"):
+        assert scored(replace(SUBJECT, kind="group", id=group_id(CELL, axis))) == [axis]
 
 
 def test_a_word_in_a_detail_is_not_taken_for_a_number() -> None:

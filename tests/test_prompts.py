@@ -42,6 +42,25 @@ def test_gold_evidence_is_for_oracle_variants_alone(tmp_path: Path) -> None:
         family(tmp_path, BASE, o=oracle.replace("oracle: true\n", ""))
 
 
+def test_what_the_arm_without_a_label_is_asked_is_checked_as_well(tmp_path: Path) -> None:
+    for none in ("{{ lable }}", "{{ gold_evidence }}"):
+        with pytest.raises(HarnessError, match="undefined variable"):
+            family(tmp_path, BASE + f"none: {{user: 'What? {none}'}}\n")
+        variant = "variant: v\nof: base\naxis: wording\npreserves_meaning: true\n"
+        with pytest.raises(HarnessError, match="variant 'v' uses the undefined variable"):
+            family(tmp_path, BASE, v=f"{variant}none: {{user: 'What? {none}'}}\n")
+        (tmp_path / "v.yaml").unlink()
+
+
+def test_what_starts_from_an_oracle_is_none_unless_it_says_so(tmp_path: Path) -> None:
+    head = "axis: detail\npreserves_meaning: false\n"
+    oracle = f"variant: o\nof: base\n{head}oracle: true\nuser: '{{{{ gold_evidence }}}}'\n"
+    plain = f"variant: p\nof: o\n{head}user: 'Why {{{{ label }}}}?'\n"
+    assert not family(tmp_path, BASE, o=oracle, p=plain).variant("p").oracle
+    with pytest.raises(HarnessError, match="undefined variable 'gold_evidence'"):
+        family(tmp_path, BASE, o=oracle, p=f"variant: p\nof: o\n{head}system: Be kind.\n")
+
+
 def test_a_syntax_error_names_file_and_line(tmp_path: Path) -> None:
     with pytest.raises(HarnessError, match=r"family\.yaml:5: user: line 1 of the template"):
         family(tmp_path, BASE.replace("{{ label }}", "{{ label "))
@@ -84,6 +103,29 @@ def test_the_arm_none_never_tells_a_label(tmp_path: Path) -> None:
     without = tmp_path / "without"
     without.mkdir()
     assert family(without, BASE).variant("base").none is None
+
+
+def test_a_variant_whose_words_tell_the_label_has_none_for_the_arm_without_a_label(
+    tmp_path: Path,
+) -> None:
+    head = "variant: v\nof: base\naxis: wording\npreserves_meaning: true\n"
+    none = "none: {user: 'What is it? {{ input }}'}\n"
+    for i, telling in enumerate(
+        (
+            "user: 'Why {{ label }}?'\n",
+            "user: 'Why, at {{ probability }}?'\n",
+            "user: 'Why, of {{ probabilities }}?'\n",
+            "user: 'What is it?'\nsystem: 'It is {{ label }}.'\n",
+            "user: 'What is it?'\nthen: [{user: 'Sure of {{ label }}?'}]\n",
+        )
+    ):
+        folder = tmp_path / str(i)
+        folder.mkdir()
+        assert family(folder, BASE + none, v=head + telling).variant("v").none is None
+        own = head + telling.partition("system")[0].partition("then")[0] + none
+        kept = family(folder, BASE + none, v=own).variant("v").none
+        assert kept is not None
+        assert kept.user == "What is it? {{ input }}"
 
 
 def test_the_medical_family_has_its_axes_and_loads() -> None:

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import resource
 import shutil
 import sqlite3
 import subprocess
 import sys
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from small_suite import as_of_schema_3
 
 from harness import serial
-from harness.identity import request_key, sha256
+from harness.identity import attribution_key, request_key, sha256
 from harness.records import (
     Attribution,
     Capabilities,
@@ -118,13 +121,14 @@ def test_a_second_writer_is_refused_while_the_first_lives(tmp_path: Path) -> Non
     assert subprocess.run([sys.executable, "-c", code], check=True).returncode == 0
 
 
-def test_an_older_run_is_refused_in_one_sentence(tmp_path: Path) -> None:
+@pytest.mark.parametrize("found", [0, 1, SCHEMA_VERSION + 1])
+def test_an_older_or_newer_run_is_refused_in_one_sentence(tmp_path: Path, found: int) -> None:
     Store.write(tmp_path).close()
     with sqlite3.connect(tmp_path / "run.sqlite") as db:
-        db.execute("UPDATE meta SET value = '0' WHERE key = 'schema_version'")
+        db.execute("UPDATE meta SET value = ? WHERE key = 'schema_version'", (str(found),))
     for use in (Store.write, Store.read):
         with pytest.raises(
-            HarnessError, match=f"run schema 0, and this version reads {SCHEMA_VERSION}"
+            HarnessError, match=f"run schema {found}, and this version reads {SCHEMA_VERSION}"
         ):
             use(tmp_path)
 
@@ -149,6 +153,29 @@ def test_an_answer_is_kept_and_a_failure_may_be_asked_again(tmp_path: Path) -> N
             store.put_generations([("", "k", Generation("first")), ("", "k", Generation("second"))])
         assert store.answered("") == {"k"}
         assert store.generations() == {("", "k"): Generation("first")}
+    with sqlite3.connect(tmp_path / "run.sqlite") as db:  # as other tools read the file
+        assert db.execute("SELECT count(*) FROM failures").fetchone() == (0,)
+
+
+def test_a_failure_that_comes_after_an_answer_does_not_stand_before_it(tmp_path: Path) -> None:
+    cell = Cell("m", "s", "f", "base", "none", "a", 1)
+    with Store.write(tmp_path) as store, store.transaction():
+        store.put_cells([(cell, None, "k")])
+        store.put_generations([("m", "k", Generation("yes"))])
+        store.put_generations([("m", "k", Generation(outcome="server", error="gone"))])
+        assert store.generation("m", "k") == Generation("yes")
+        assert store.generations() == store.cell_generations() == {("m", "k"): Generation("yes")}
+
+
+def test_how_long_an_answer_took_is_no_part_of_its_record(tmp_path: Path) -> None:
+    with Store.write(tmp_path) as store, store.transaction():
+        store.put_generations(
+            [("m", "a", Generation("yes", seconds=1.5)), ("m", "b", Generation("yes", seconds=9.0))]
+        )
+    with sqlite3.connect(tmp_path / "run.sqlite") as db:
+        rows = db.execute("SELECT record, seconds FROM generations ORDER BY seconds").fetchall()
+    assert [seconds for _, seconds in rows] == [1.5, 9.0]
+    assert rows[0][0] == rows[1][0]
 
 
 def test_answers_to_cells_are_told_from_those_to_scorers(tmp_path: Path) -> None:
@@ -196,6 +223,50 @@ def test_a_full_disk_is_one_sentence_and_loses_nothing(tmp_path: Path) -> None:
         ):
             store.put_generations(("m", f"k{i}", Generation("y" * 4000)) for i in range(100))
         assert store.answered("m") == {"kept"}
+
+
+def test_each_classifier_and_each_family_has_records_of_its_own(tmp_path: Path) -> None:
+    said = {name: Prediction("s/1", name) for name in ("x", "y", "z")}
+    gold = {name: GoldRecord("causes", (Claim("a", name),), label="x") for name in ("x", "y", "z")}
+    with Store.write(tmp_path) as store, store.transaction():
+        store.put_predictions("classifier", [said["x"]])
+        store.put_predictions("baseline", [said["y"]])
+        store.put_gold("one", [gold["x"]])
+        store.put_gold("two", [gold["y"]])
+        store.put_predictions("baseline", [said["z"]])
+        store.put_gold("two", [gold["z"]])
+        assert store.predictions() == {"s/1": said["x"]}
+        assert store.predictions("baseline") == {"s/1": said["z"]}
+        assert (store.gold("one"), store.gold("two")) == ([gold["x"]], [gold["z"]])
+
+
+def test_turns_are_those_of_the_cells_that_are_planned_now(tmp_path: Path) -> None:
+    kept, gone = (Cell("m", "s", "f", "base", "none", aspect, 1) for aspect in ("a", "b"))
+    with Store.write(tmp_path) as store, store.transaction():
+        store.put_cells([(kept, None, "k"), (gone, None, "g")])
+        store.put_turns([(kept.id, 2, "k2"), (gone.id, 2, "g2"), (kept.id, 2, "k3")])
+        store.put_cells([(kept, None, "k")])
+        assert store.turns() == {kept.id: {2: "k3"}}
+
+
+def test_a_newer_record_is_read_for_what_is_known_of_it() -> None:
+    found = serial.loads(Generation, '{"text": "yes", "mood": "sure", "notes": ["n"]}')
+    assert found == Generation("yes", notes=("n",))
+
+
+def test_what_is_given_up_halfway_leaves_nothing(tmp_path: Path) -> None:
+    def half() -> Iterator[Prediction]:
+        yield Prediction("s/1", "x")
+        raise KeyError("s/2")
+
+    with Store.write(tmp_path) as store:
+        with pytest.raises(KeyError), store.transaction():
+            store.put_predictions("classifier", half())
+        assert store.predictions() == {}
+    with Store.read(tmp_path) as store:
+        assert store.predictions() == {}
+        with pytest.raises(InfrastructureError, match="cannot be written"), store.transaction():
+            store.put_samples([SAMPLE])
 
 
 def test_the_answers_of_two_entries_to_one_request_are_two(tmp_path: Path) -> None:
@@ -265,6 +336,39 @@ def test_a_run_of_schema_3_is_read_as_it_is_and_completed_when_it_is_written_on(
         assert store.answered("a") == {"with code"}
     with Store.read(tmp_path) as store:
         assert not store.old_schema
+
+
+def test_an_attributions_numbers_come_back_to_the_last_bit(tmp_path: Path) -> None:
+    plain = Attribution(
+        "s", "lime", "word", "x", "logit", "mask", (Unit("a"), Unit("b"), Unit("c")),
+        (1 / 3, None, -1e-300), full=0.1, empty=1 / 7, seed=3, settings={"samples": 10},
+    )  # fmt: skip
+    other = replace(plain, method="rise", standard_errors=(1 / 9, None, 0.0))
+    with Store.write(tmp_path) as store, store.transaction():
+        store.put_attributions([plain, other])
+    with Store.read(tmp_path) as store:
+        held = store.attributions()
+        assert list(held.values()) == [plain, other]
+        assert list(held) == [attribution_key(plain), attribution_key(other)]
+        assert store.attributions([attribution_key(other), "unknown"]) == {
+            attribution_key(other): other
+        }
+
+
+def test_a_medium_that_the_disk_holds_only_half_of_is_not_there(tmp_path: Path) -> None:
+    data = bytes(range(256)) * 800
+    media = Media(sha256(data), "image/png", data=data)
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    with Store.write(tmp_path) as store:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, before[1]))
+        try:
+            with pytest.raises(InfrastructureError, match="cannot be written"):
+                store.put_blob(media)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        assert not (tmp_path / "blobs" / media.sha256).exists()
+        store.put_blob(media)
+        assert store.blob(media.sha256, media.mime).read() == data
 
 
 def test_requests_keep_their_pictures(tmp_path: Path) -> None:

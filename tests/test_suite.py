@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from pathlib import Path
+from typing import Any
 
 import pytest
 from small_suite import changed, write
@@ -26,6 +27,18 @@ def test_places_keys_and_urls_do_not_change_the_run_but_questions_do(tmp_path: P
     family = tmp_path / "a" / "prompts" / "small" / "family.yaml"
     family.write_text(family.read_text().replace("Explain its", "Describe its"))
     assert load(str(tmp_path / "a" / "suite.yaml")).hash != first.hash
+
+
+def test_where_a_variable_in_a_path_leads_does_not_change_the_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = str(write(tmp_path))
+    found = []
+    for place in ("here", "there"):
+        monkeypatch.setenv("HARNESS_TEST_PLACE", place)
+        found.append(load(path, ["source.path=./${HARNESS_TEST_PLACE}/notes.csv"]))
+        assert found[-1].source.options["path"] == str(tmp_path / place / "notes.csv")
+    assert found[0].hash == found[1].hash
 
 
 def test_variables_come_from_the_environment_and_must_be_set(
@@ -69,6 +82,13 @@ def test_a_secret_is_nowhere_in_the_run(
     [
         (["repeats"], "expected key=value"),
         (["repeats=0"], "repeats: 0 is less than the minimum of 1"),
+        (["models=[{name: 'control:gold', backend: ./parrot.py:Parrot}]"], "is kept for controls"),
+        (
+            [
+                "models=[{name: a, backend: ./parrot.py:Parrot}, {name: a, backend: ./parrot.py:Parrot}]"
+            ],
+            "two models are named 'a'",
+        ),
         (["models.nobody.model=x"], "'nobody' is no place in the suite"),
         (["source.kind=tabel"], "did you mean 'table'?"),
         (["scorers=[claim]"], "did you mean 'claims'?"),
@@ -115,6 +135,38 @@ def test_one_scorer_may_stand_twice_under_two_names(tmp_path: Path) -> None:
     assert scores.groupby("scorer")["version"].first().nunique() == 2
 
 
+@pytest.mark.parametrize(
+    "how",
+    [
+        {"base_url": "http://127.0.0.1:2/v1"},
+        {"proxy": "http://127.0.0.1:3"},
+        {"headers": {"X-Team": "a"}},
+        {"env": {"CUDA_VISIBLE_DEVICES": "0"}},
+        {"ca_bundle": "ca.pem"},
+        {"timeout": 3},
+        {"max_retries": 1},
+        {"concurrency": 2},
+        {"start_timeout": 9},
+        {"environment": "./venv"},
+        {"api_key": "k"},
+        {"API_KEY": "k"},
+        {"hf_token": "k"},
+        {"azure_client_secret": "k"},
+    ],
+    ids=lambda how: next(iter(how)),
+)
+def test_how_a_model_is_reached_is_no_part_of_what_a_suite_is(
+    tmp_path: Path, how: dict[str, Any]
+) -> None:
+    model = {"name": "m", "backend": "openai", "model": "x"}
+    path = str(write(tmp_path, changed(models=[model])))
+    plain, reached = load(path), load(str(write(tmp_path, changed(models=[model | how]))))
+    assert reached.models[0].options
+    assert plain.hash == reached.hash
+    for what in ({"revision": "a"}, {"model": "y"}):
+        assert load(str(write(tmp_path, changed(models=[model | what])))).hash != plain.hash
+
+
 def test_a_field_called_like_a_secret_or_a_place_counts_where_it_is_none(tmp_path: Path) -> None:
     path = str(write(tmp_path))
     base = load(path)
@@ -153,6 +205,53 @@ def test_a_scorer_keeps_the_name_of_its_secret_and_never_the_secret(
     path.write_text(path.read_text().replace("${HARNESS_TEST_KEY}", "sk-very-secret"))
     with pytest.raises(HarnessError, match=r"scorers\[0\]\.api_key: .*write a secret as"):
         load(str(path))
+
+
+def test_limits_and_prices_are_read_in_their_units(tmp_path: Path) -> None:
+    times = {"90": 90, "90s": 90, "1.5m": 90, "2h": 7200, "1d": 86400, "1 h": 3600}
+    path = str(write(tmp_path))
+    for text, seconds in times.items():
+        assert load(path, [f"limits.max_time={text}"]).max_time == seconds
+    assert load(path).max_time is None
+    priced = load(path, ["models.parrot.price={input: 1, output: 4}"])
+    assert priced.models[0].price == (1, 4)
+
+
+def test_what_a_classifier_is_trained_on_keeps_its_secrets_and_its_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HARNESS_TEST_KEY", "sk-very-secret")
+
+    def train(**more: str) -> dict[str, Any]:
+        return {"source": {"kind": "table", "path": "./t.csv", "text": "note", **more}, "out": "w"}
+
+    path = str(write(tmp_path, changed(train=train())))
+    plain = load(path)
+    write(tmp_path, changed(train=train(api_key="${HARNESS_TEST_KEY}")))
+    keyed = load(path)
+    assert keyed.hash == plain.hash
+    assert keyed.train is not None
+    assert keyed.train.source.options["api_key"] == "${HARNESS_TEST_KEY}"
+    assert keyed.train.source.options["path"] == str(tmp_path / "t.csv")
+    assert "sk-very-secret" not in repr(keyed)
+
+
+def test_prompts_and_gold_beside_the_suite_stand_before_those_elsewhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    there, here = tmp_path / "there", tmp_path / "here"
+    there.mkdir()
+    here.mkdir()
+    write(there)
+    family = there / "prompts" / "small" / "family.yaml"
+    family.write_text(family.read_text().replace("Why?", "Why elsewhere?"))
+    path = str(write(here))
+    monkeypatch.setenv("HARNESS_PATH", str(there))
+    assert load(path).families[0].family.question == "Why?"
+    for file in (here / "prompts" / "small").iterdir():
+        file.unlink()
+    (here / "prompts" / "small").rmdir()
+    assert load(path).families[0].family.question == "Why elsewhere?"
 
 
 def test_set_reaches_into_lists_by_number_and_by_name(tmp_path: Path) -> None:

@@ -54,6 +54,58 @@ def test_a_value_that_looks_like_a_template_is_printed_not_run() -> None:
     assert render(Template("{{ input }}"), context)[0].messages[0].text == "{{ label }} {% raw %}"
 
 
+def test_a_value_that_holds_marks_as_rendering_makes_them_is_printed_as_it_is() -> None:
+    marks = "".join(f"a\x02{n}:0\x03b\x02{n}m0\x03c\x02{n}/\x03" for n in ("", 0, 1, 12345))
+    context = {**CONTEXT, "input": (Part(marks), Part(media=Media("ab", "image/png", data=b"")))}
+    first, second = render(Template("{{ input }}"), context)[0].messages[0].parts
+    assert first.text.rstrip() == marks
+    assert second.media is not None
+
+
+@pytest.mark.parametrize(
+    "cut", ["truncate(5, true, '', 0)", "list | first", "upper", "replace('m', '')", "reverse"]
+)
+def test_a_filter_that_breaks_a_picture_is_refused_and_no_half_mark_is_sent(cut: str) -> None:
+    context = {**CONTEXT, "input": (Part(media=Media("ab", "image/png", data=b"")),)}
+    source = f"Look: {{{{ input | {cut} }}}}"
+    with pytest.raises(HarnessError, match="cuts a picture or a printed value in two"):
+        render(Template(source), context)
+    assert render(Template("{{ 'A picture' if input }} {{ input }}"), context)
+    text = {**CONTEXT, "input": (Part("no picture, \x02 at all"),)}
+    assert render(Template(source), text)
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "{% filter truncate(9, true, '', 0) %}{{ label }}{% endfilter %}",
+        "{% filter truncate(30, true, '', 0) %}{{ label }} and more of it{% endfilter %}",
+        "{% filter reverse %}{{ label }}{% endfilter %}",
+        "{% set told %}{{ label }}{% endset %}{{ told[25:] }}",
+        "{% set told %}{{ label }}{% endset %}{{ told | first }}",
+        "{% macro told() %}{{ label }}{% endmacro %}{{ told() | truncate(9, true, '', 0) }}",
+    ],
+)
+def test_a_filter_that_cuts_what_was_printed_is_refused(source: str) -> None:
+    with pytest.raises(HarnessError, match="cuts a picture or a printed value in two"):
+        render(Template(source), CONTEXT)
+
+
+def test_a_value_may_hold_the_characters_that_marks_are_made_of() -> None:
+    odd = "a\x02b\x03c"
+    for values in ({"label": odd}, {"input": (Part(odd),)}, {"probabilities": {odd: 1.0}}):
+        context = {**CONTEXT, **values}
+        source = "{{ label }} {{ input }} {% for name in probabilities %}{{ name }}{% endfor %}"
+        assert odd in render(Template(source), context)[0].messages[0].text
+
+
+def test_a_filter_that_leaves_values_whole_may_go_over_a_block() -> None:
+    source = "{% filter upper | trim %} told {{ label }} {% endfilter %}"
+    turn = render(Template(source), CONTEXT)[0]
+    assert turn.messages[0].text == "TOLD GASTRITIS"
+    assert [(s.start, s.end) for s in turn.spans] == [(5, 14)]
+
+
 def test_a_picture_becomes_a_content_part_where_the_input_stands() -> None:
     picture = Media("ab", "image/png", data=b"")
     context = {**CONTEXT, "input": (Part(media=picture),)}
@@ -103,12 +155,37 @@ def test_typing_errors_hit_words_of_the_template_and_never_a_value() -> None:
 
 
 @pytest.mark.parametrize(
-    "source", ["{{ 'x' * 10**9 }}", "{{ [1] * 10**9 }}", "{{ 9 ** (9 ** 9) }}"]
+    "source",
+    [
+        "{{ 'x' * 10**9 }}",
+        "{{ [1] * 10**9 }}",
+        "{{ 9 ** (9 ** 9) }}",
+        "{{ 2 ** 65 }}",
+        "{{ 2 ** -65 }}",
+        "{% set n = 10 ** 1000 %}{{ label }}",
+        "{{ ((9 ** 64) ** 64) ** 64 }}",
+        "{% set a = 9 ** 64 %}{% set b = a * a * a * a %}{{ b * b * b * b * b * b }}",
+    ],
 )
 def test_a_template_cannot_fill_the_memory(source: str) -> None:
-    with pytest.raises(HarnessError, match="is for numbers alone|exponent is too large"):
+    with pytest.raises(HarnessError, match="is for numbers alone|is too large"):
         render(Template(source), CONTEXT)
     assert render(Template("{{ 100 * probability }} {{ '%.1f' % probability }}"), CONTEXT)
+    assert render(Template("{{ 2 ** 64 }}"), CONTEXT)[0].messages[0].text == str(2**64)
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "{{ ['first', 'then'] | random }}",
+        "{% for name in probabilities if name | random %}{{ name }}{% endfor %}",
+        "{{ ['first', 'then'] | map('random') | join }}",
+        "{{ lipsum(n=1) }}",
+    ],
+)
+def test_a_template_cannot_draw_lots(source: str) -> None:
+    with pytest.raises(HarnessError):
+        render(Template(source), CONTEXT)
 
 
 def spans_of(source: str, **values: Any) -> list[tuple[str, int, str]]:

@@ -137,8 +137,17 @@ class Server:
         return replace(self, url=self.url.with_path(path or "/", keep_query=True))
 
     def hide(self, text: str) -> str:
-        """The text without any secret of this server."""
-        return secrets.strike(text, self.secrets)
+        """The text without any secret of this server, and without what a cut left of one."""
+        *cut, rest = secrets.strike(text, self.secrets).split("…")
+        return "…".join([*map(self._hide_beginning, cut), rest])
+
+    def _hide_beginning(self, text: str) -> str:
+        """The text without the beginning of a secret, of 4 characters or more, that it ends in."""
+        for secret in self.secrets:
+            for length in range(len(secret) - 1, 3, -1):
+                if text.endswith(secret[:length]):
+                    return f"{text[:-length]}[hidden]"
+        return text
 
     def denied(self, status: int, body: str) -> str:
         """Why nobody is let in: 401 speaks of the key alone, and may repeat parts of it."""

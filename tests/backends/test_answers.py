@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from threading import Thread
 
 import pytest
 from hypothesis import given
@@ -187,6 +189,11 @@ SCHEMA = {
 }
 
 
+def test_a_text_of_nothing_but_stray_brackets_is_given_up() -> None:
+    found = {count: parse_json("{ well " * count + '{"a": 1}') for count in (1, 10, 1000)}
+    assert found == {1: {"a": 1}, 10: {"a": 1}, 1000: None}
+
+
 def test_the_first_value_that_fits_is_taken() -> None:
     text = 'As in [1], {"stage": "healthy"} is right.'
     assert validate(text, SCHEMA) == ({"stage": "healthy"}, None)
@@ -207,5 +214,20 @@ def test_what_breaks_the_schema_is_said(text: str, says: str) -> None:
 
 
 def test_a_schema_is_never_fetched_from_the_network() -> None:
-    with pytest.raises(HarnessError, match="refers to"):
-        validate("{}", {"$ref": "http://127.0.0.1:1/schema.json"})
+    asked: list[str] = []
+
+    class Schema(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            asked.append(self.path)
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(b'{"type": "object"}')
+
+    with HTTPServer(("127.0.0.1", 0), Schema) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        try:
+            with pytest.raises(HarnessError, match="refers to"):
+                validate("{}", {"$ref": f"http://127.0.0.1:{server.server_port}/schema.json"})
+        finally:
+            server.shutdown()
+    assert asked == []

@@ -14,7 +14,7 @@ from fake_server import Reply, ask, completion, free_port, proxying, refusal, re
 
 from harness.backends.connection import retry_after
 from harness.backends.openai import OpenAI
-from harness.records import Generation
+from harness.records import Generation, HarnessError
 
 KEY = "sk-planted-7f3a9c51"
 
@@ -100,6 +100,71 @@ def test_what_a_login_is_sent_as_is_not_told_either(login: str, fields: dict[str
         assert secret not in str(answer)
 
 
+def test_a_secret_that_begins_like_another_is_hidden_whole() -> None:
+    headers = {"X-One": "planted-1", "X-Two": "planted-1-and-its-end"}
+    with serving(lambda *_: refusal("said: planted-1-and-its-end, planted-1.")) as server:
+        (answer,) = ask(OpenAI("m", server.url, headers=headers), request())
+    assert "said: [hidden], [hidden]." in str(answer.error)
+
+
+def test_a_token_is_hidden_without_the_scheme_that_it_was_sent_with() -> None:
+    headers = {"Authorization": "Token planted-without-scheme"}
+    with serving(lambda *_: refusal("not planted-without-scheme")) as server:
+        (answer,) = ask(OpenAI("m", server.url, headers=headers), request())
+    assert "not [hidden]" in str(answer.error)
+
+
+@pytest.mark.parametrize("status", [401, 403, 500])
+def test_a_server_that_lets_nobody_in_is_quoted_without_the_key(status: int) -> None:
+    with serving(lambda *_: completion()) as server:
+        server.models = refusal(f"no {KEY} here", status)
+        said = str(asyncio.run(OpenAI("m", server.url, api_key=KEY, max_retries=0).health()))
+    assert str(status) in said
+    assert KEY not in said
+
+
+def test_a_short_password_is_hidden_and_a_short_header_is_not() -> None:
+    with serving(lambda *_: refusal("no pa55, no on")) as server:
+        url = server.url.replace("127", "me:pa55@127")
+        (answer,) = ask(OpenAI("m", url, headers={"X-Cache": "on"}), request())
+    assert "no [hidden], no on" in str(answer.error)
+
+
+@pytest.mark.parametrize(
+    ("url", "fields"),
+    [
+        ("file://127.0.0.1/etc", {}),
+        ("ftp://127.0.0.1/v1", {}),
+        ("127.0.0.1/v1", {}),
+        ("http://", {}),
+        ("http://127.0.0.1/v1", {"proxy": "socks5://127.0.0.1:1"}),
+    ],
+)
+def test_an_address_of_another_kind_is_refused_unshown(url: str, fields: dict[str, str]) -> None:
+    with pytest.raises(HarnessError, match=r"no http\(s\) address") as error:
+        OpenAI("m", url, **fields)
+    assert "127" not in str(error.value)
+
+
+@pytest.mark.parametrize("text", ["a\nX-Other: b", "a\rb", "a\0b", "schlüssel", "a\x7fb"])
+def test_a_header_cannot_hold_another_one(text: str) -> None:
+    for fields in ({"api_key": f"planted-{text}"}, {"headers": {"X-Key": f"planted-{text}"}}):
+        with pytest.raises(HarnessError, match="printable ASCII only") as error:
+            OpenAI("m", "http://127.0.0.1:1/v1", **fields)
+        assert "planted" not in str(error.value)
+
+
+@pytest.mark.parametrize("status", [301, 302, 307, 308])
+def test_a_key_does_not_follow_a_redirect(status: int) -> None:
+    with serving(lambda *_: completion()) as other, serving(lambda *_: completion()) as server:
+        to = {"Location": f"{other.url}/chat/completions"}
+        server.script = lambda *_: Reply("", status, to)
+        (answer,) = ask(OpenAI("m", server.url, api_key=KEY, max_retries=0), request())
+    assert answer.outcome == "server"
+    assert "correct base_url" in str(answer.error)
+    assert other.paths == []
+
+
 def test_a_filter_that_repeats_the_key_does_not_bring_it_into_the_text() -> None:
     reply = refusal(f"your input was flagged, {KEY}", 403)
     with serving(lambda *_: reply) as server:
@@ -107,6 +172,20 @@ def test_a_filter_that_repeats_the_key_does_not_bring_it_into_the_text() -> None
     assert answer.outcome == "refusal"
     assert "your input was flagged" in answer.text
     assert KEY not in str(answer)
+
+
+@pytest.mark.parametrize("status", [200, 400, 403, 422, 500])
+def test_a_key_that_a_long_message_is_cut_in_is_not_told_in_part(status: int) -> None:
+    def script(body: dict[str, Any], _: int) -> Reply:
+        return Reply("x" * int(body["messages"][0]["content"]) + KEY + " y", status)
+
+    with serving(script) as server:
+        backend = OpenAI("m", server.url, api_key=KEY, max_retries=0)
+        answers = ask(backend, *(request(str(before)) for before in range(270, 300)))
+    said = [str(answer.error) for answer in answers]
+    assert any(text.endswith("[hidden]…") for text in said)
+    for text in said:
+        assert KEY[:4] not in text
 
 
 def test_a_key_is_not_told_when_nobody_answers() -> None:

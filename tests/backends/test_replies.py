@@ -72,6 +72,14 @@ def test_reasoning_is_apart_from_the_text_wherever_a_server_puts_it(
     assert (generation.text, generation.reasoning) == ("answer", "thought")
 
 
+@pytest.mark.parametrize("count", [True, "7", 7.5, None, [7], {}])
+def test_a_count_of_tokens_that_is_none_is_not_known(count: object) -> None:
+    body = json.loads(reply({"content": "text"}))
+    body["usage"] = {"prompt_tokens": count, "completion_tokens": 7}
+    found = read_reply(json.dumps(body))
+    assert (found.prompt_tokens, found.completion_tokens) == (None, 7)
+
+
 def test_tokens_usage_and_fingerprint_are_kept() -> None:
     body = {
         "model": "org/model",
@@ -236,6 +244,8 @@ def test_an_overlong_prompt_is_told_from_other_failures(status: int, body: str) 
         (400, error("The response was filtered due to the prompt triggering Azure OpenAI's content management policy.", code="content_filter"), "refusal"),
         (403, error("Your chosen model requires moderation and your input was flagged", code=403), "refusal"),
         (400, error("temperature must be non-negative"), "server"),
+        (500, error("the content_filter cannot be reached"), "server"),
+        (404, error("no such content_filter"), "server"),
         (429, error("Request too large for model: reduce the length; limit 6000 tokens per minute"), "server"),
         (503, "<html><h1>Busy</h1></html>", "server"),
         (500, "", "server"),

@@ -61,6 +61,28 @@ class Linked:
         return Picture("https://example.org/beacon.png", 1, 1)
 
 
+class Paged:
+    """Returns what is a data URI, and a page with a script of its own."""
+
+    mimes = ("audio/",)
+    uri = "data:text/html,<script>alert(1)</script>"
+
+    def draw(self, medium: Media, data: bytes) -> Picture:
+        return Picture(self.uri, 1, 1)
+
+
+class Scripted(Paged):
+    uri = "javascript:alert(1)"
+
+
+class Spaced(Paged):
+    uri = " data:image/png;base64,AAAA"
+
+
+class Empty(Paged):
+    uri = ""
+
+
 class Endless:
     mimes = ("audio/",)
 
@@ -136,6 +158,10 @@ def test_a_view_that_raises_costs_a_note_and_not_the_report(registered) -> None:
     ("view", "reason"),
     [
         (Linked, "no data URI of an image"),
+        (Paged, "no data URI of an image"),
+        (Scripted, "no data URI of an image"),
+        (Spaced, "no data URI of an image"),
+        (Empty, "neither a picture nor a note"),
         (Endless, "more than 2,000,000 characters"),
         (Silent, "NoneType, no Picture"),
     ],
@@ -167,6 +193,14 @@ def test_bytes_are_found_in_the_blobs_of_the_run(tmp_path: Path) -> None:
     digest = hashlib.sha256(data).hexdigest()
     (tmp_path / digest).write_bytes(data)
     shown = media.picture(Media(digest, "image/png", path="/gone/elsewhere.png"), tmp_path)
+    pixels = base64.b64decode(shown.uri.split(",", 1)[1])
+    assert Image.open(io.BytesIO(pixels)).getpixel((0, 0)) == 77
+
+
+def test_bytes_that_a_record_holds_are_shown_whatever_lies_in_the_blobs(tmp_path: Path) -> None:
+    one = medium(png(77))
+    (tmp_path / one.sha256).write_bytes(png(200))
+    shown = media.picture(one, tmp_path)
     pixels = base64.b64decode(shown.uri.split(",", 1)[1])
     assert Image.open(io.BytesIO(pixels)).getpixel((0, 0)) == 77
 

@@ -106,7 +106,8 @@ def test_the_policy_allows_the_style_block_by_its_hash_and_nothing_else(read: Re
     assert rules["default-src"] == "'none'"
     assert rules["style-src"] == f"'sha256-{digest}'"
     assert rules["img-src"] == "data:"
-    assert "script-src" not in rules
+    assert rules["base-uri"] == rules["form-action"] == "'none'"
+    assert len(rules) == 5
 
 
 def test_nothing_is_loaded_run_or_styled_inline(read: Reader) -> None:
