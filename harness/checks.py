@@ -475,7 +475,7 @@ def misspelt(kind: str, name: str, beside: Path | None = None) -> list[str]:
             what = "method" if callable(getattr(part, own)) else "attribute"
             called = name.rpartition(":")[2]
             found.append(
-                f"{kind.removesuffix('s')} '{called}' has a {what} '{own}'; did you mean "
+                f"{kind.removesuffix('s')} '{called}' has {_an(what)} '{own}'; did you mean "
                 f"'{near[0]}'?"
             )
     return found

@@ -194,7 +194,7 @@ def _never_seen(suite: Suite, names: Collection[str]) -> tuple[str, ...]:
     unused = [old for old in suite.label_map if old not in stripped]
     if not unused:
         return ()
-    hint = joins.hint(unused, sorted(stripped), "there is")
+    hint = joins.hint(unused, sorted(stripped), "the data")
     return (f"label_map: nothing is called {', '.join(unused)}{hint}.",)
 
 

@@ -325,9 +325,8 @@ def _parquet(data: bytes, path: str) -> list[tuple[int, dict[str, Any]]]:
     import pyarrow.parquet as pq
 
     try:
-        table = pq.read_table(io.BytesIO(data))
-        _refuse_doubled(table.column_names, path)
-        rows = table.to_pylist()
+        _refuse_doubled(pq.read_schema(io.BytesIO(data)).names, path)
+        rows = pq.read_table(io.BytesIO(data)).to_pylist()
     except (pa.ArrowException, OSError, ValueError) as error:
         message = str(error).splitlines()[0]
         raise HarnessError(f"{path} is no readable Parquet file: {message}") from error

@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from harness.cli.run import add_suite_arguments
+
+if TYPE_CHECKING:
+    from harness.suite import Suite
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -13,6 +18,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(options: argparse.Namespace) -> int:
     from harness import requirements
+    from harness.checks import misspelt
     from harness.pipeline import elsewhere, plan_only
     from harness.scoring import make_scorers
     from harness.show import check_text
@@ -25,4 +31,19 @@ def main(options: argparse.Namespace) -> int:
     print(check_text(suite, plan, inputs, elsewhere(suite, plan)))
     for note in notes:
         print(f"note: {note}")
+    for kind, name in dict.fromkeys(_parts(suite)):
+        for sentence in misspelt(kind, name, suite.folder):
+            print(f"note: {sentence}")
     return 0
+
+
+def _parts(suite: Suite) -> Iterator[tuple[str, str]]:
+    """The kind and name of every part that the suite names."""
+    yield "sources", suite.source.kind
+    if suite.classifier is not None:
+        yield "classifiers", suite.classifier.kind
+    yield from (("classifiers", part.kind) for part in suite.classifier_baselines.values())
+    yield from (("backends", model.backend) for model in suite.models)
+    yield from (("scorers", part.kind) for part in suite.scorers)
+    if suite.explain is not None:
+        yield from (("units", part.kind) for part in suite.explain.unit)
