@@ -284,10 +284,10 @@ def _explain(document: documents.Document, value: Mapping[str, Any], folder: Pat
         for part in parts:
             try:
                 made = part.create(kind, folder)
-                if kind == "units":
-                    checks.check_unit(part.name, made)
             except HarnessError as error:
                 raise document.error(place, str(error)) from error
+            if kind == "units":
+                checks.check_unit(part.name, made)
     own = {"methods", "unit", "top"}
     options = {key: item for key, item in value.items() if key not in own}
     if isinstance(options.get("target"), list):

@@ -290,4 +290,9 @@ def test_rows_that_cannot_be_read_are_left_out_on_request_and_each_is_told(tmp_p
     assert [row.text("id") for row in read_rows(path, faults)] == ["1", "4"]
     path = write(tmp_path, "t.jsonl", '{"id": "1"}\n{"id": \n[1]\n{"id": "4"}\n')
     assert [row.text("id") for row in read_rows(path, faults)] == ["1", "4"]
-    assert [fault.partition(", line ")[2].partition(":")[0] for fault in faults] == ["3", "4", "2", "3"]
+    assert [fault.partition(", line ")[2].partition(":")[0] for fault in faults] == [
+        "3",
+        "4",
+        "2",
+        "3",
+    ]

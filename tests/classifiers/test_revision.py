@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from classification_checkpoints import text_checkpoint
+from classification_checkpoints import make
 
 from harness import plugins
 from harness.classifiers.functions import Callable
@@ -93,7 +93,8 @@ def test_options_of_a_pipeline_that_only_check_it_leave_the_revision(tmp_path: P
 
 @pytest.fixture(scope="module")
 def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return text_checkpoint(tmp_path_factory.mktemp("revision"))
+    """A checkpoint whose outputs have no names of their own."""
+    return make("bert", tmp_path_factory.mktemp("revision"), num_labels=3)[0]
 
 
 def test_every_option_of_a_checkpoint_that_changes_predictions_is_part_of_the_revision(
