@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from harness import requirements, serial
 from harness.asking import Models
+from harness.contracts import Ready
 from harness.generate import Budget, check_servers, generate, tasks
 from harness.identity import attribution_key, digest, file_hash
 from harness.inputs import Inputs, current_samples_hash, limit, prepare, samples_hash, samples_of
@@ -138,7 +139,7 @@ def run(
     for warning in requirements.check(suite, inputs.samples, scorers):
         progress.note(warning)
     for name, scorer in scorers.items():
-        if hasattr(scorer, "ready"):
+        if isinstance(scorer, Ready):
             with blamed(f"scorer '{name}' is not ready"):
                 scorer.ready()
     manifest = Manifest.of(suite, inputs, plan)
