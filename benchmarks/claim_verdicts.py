@@ -54,7 +54,7 @@ def verdicts(scorer: Claims, records: Iterable[GoldRecord], control: str) -> tup
         said = {claim.id: _said(claim, control) for claim in record.claims}
         wanted = {name for name, text in said.items() if text}
         text = gold_text(record) if control == "gold" else join(t for t in said.values() if t)
-        reading = scorer.read(text, record)
+        reading = scorer.reading(text, record)
         found += [v.verdict for v in reading.verdicts if v.claim.id in wanted]
         if reading.recall is not None:
             recalls.append(reading.recall)

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from harness.contracts import Likelihood
 from harness.identity import request_key
 from harness.measure import blamed_scorer
 from harness.plan import with_seed
@@ -118,7 +119,7 @@ async def _ask_model(
     if backend is None:
         stored = [run.store.generation(entry, request_key(request)) for request in requests]
         return [answer or Generation(outcome="not_run") for answer in stored]
-    if not hasattr(backend, "loglikelihood"):
+    if not isinstance(backend, Likelihood):
         kind = type(backend).__name__
         why = f"the backend {kind} does not say how likely a given answer is"
         return [Generation(notes=(why,))] * len(requests)

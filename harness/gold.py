@@ -7,6 +7,7 @@ sample-level record to (sample, aspect); where both exist the sample's is used.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,9 +16,15 @@ from typing import Any
 from harness import documents
 from harness.identity import digest, text_id
 from harness.records import Claim, GoldRecord, GoldSource, HarnessError
+from harness.sentences import split
 from harness.tables import Row
 
 _SUFFIXES = (".json", ".jsonl", ".yaml", ".yml")
+# What else data lie in: beside gold it is no gold, and would be left out in silence.
+_FOREIGN = (".csv", ".tsv", ".ndjson", ".parquet", ".xlsx", ".xls", ".txt", ".xml", ".toml")
+_SENTENCES = 3  # more of them are an explanation; the longest claims of K-QA have two
+_STRUCTURE = re.compile(r"^\s*[\[{].*[\]}]\s*$", re.DOTALL)
+_ITEM = re.compile(r"^\s*(?:[-*\u2022]|\(?\d+[.)])\s+\S")
 
 
 @dataclass(frozen=True)
@@ -86,8 +93,16 @@ def join(sentences: Iterable[str]) -> str:
 
 
 def load(folder: Path) -> Gold:
-    """The gold in a folder. Raises `HarnessError` naming file, line and place."""
-    files = sorted(p for p in folder.rglob("*") if p.suffix in _SUFFIXES)
+    """The gold in a folder. Raises `HarnessError` naming file, line and place, and for a file of
+    data that is no gold."""
+    everything = sorted(p for p in folder.rglob("*") if p.is_file() and p.name[0] != ".")
+    files = [p for p in everything if p.suffix.lower() in _SUFFIXES]
+    foreign = [p for p in everything if p.suffix.lower() in _FOREIGN]
+    if foreign:
+        raise HarnessError(
+            f"{foreign[0]} is no gold file ({', '.join(_SUFFIXES)}); a table with one claim a row "
+            "is named as gold: {kind: table, path: ..., claim: ...}, outside of the folder"
+        )
     records = [record for path in files for record in _records(path)]
     if not records:
         raise HarnessError(f"{folder} holds no gold (.json, .jsonl, .yaml)")
@@ -109,25 +124,25 @@ def from_rows(
     """Gold from a table with one claim a row; the names are those of columns.
 
     `input` names a column of sample texts, from which ids are derived as a source without an id
-    column does. `aspect` is one of the family's `aspects`, or a column that names one.
+    column does. `aspect` is one of the family's `aspects`, or a column that names one. Raises
+    `HarnessError` for a row whose claim is no single statement: a list, a rubric, several lines.
     """
     if (sample is not None) + (input is not None) + (label is not None) != 1:
         raise HarnessError("gold table: name exactly one of the columns sample, input and label")
     grouped: dict[tuple[str, str], list[Claim]] = {}
     for row in rows:
-        text = (row.text(claim) or "").strip()
-        if not text:
-            raise HarnessError(f"{row.place}: there is no claim in column '{claim}'")
-        if input is not None:
-            owner = text_id(row.text(input) or "")
-        else:
-            owner = row.text(sample or label or "") or ""
+        text = _statement(row, claim)
+        column = str(input or sample or label)
+        written = row.written(column) if input else row.label(column) if label else row.text(column)
+        if written is None or not written.strip():
+            raise HarnessError(f"{row.place}: column '{column}' is empty, so nothing is spoken of")
+        owner = text_id(written) if input is not None else written
         if aspect is None:
             if len(aspects) != 1:
                 raise HarnessError("gold table: the family has several aspects, so name 'aspect'")
             place = aspects[0]
         else:
-            place = aspect if aspect in aspects else str(row.text(aspect))
+            place = aspect if aspect in aspects else _aspect(row, aspect)
         claims = grouped.setdefault((owner, place), [])
         if any(known.text == text for known in claims):
             continue
@@ -150,6 +165,44 @@ def from_rows(
     )
 
 
+def _statement(row: Row, column: str) -> str:
+    """The one statement that a row's claim is. A list of criteria, a rubric or a whole list of
+    points is none: held against an explanation as one claim, it would measure nothing."""
+    value = row.column(column)
+    if isinstance(value, (list, dict)):
+        what = f"a list of {len(value)}" if isinstance(value, list) else "an object"
+        raise row.error(column, f"holds {what}, no claim; write one claim a row")
+    text = (row.written(column) or "").strip()
+    if not text:
+        raise HarnessError(f"{row.place}: there is no claim in column '{column}'")
+    fault = _no_statement(text)
+    if fault is not None:
+        raise row.error(column, f"{fault}; write one claim a row")
+    return text
+
+
+def _no_statement(text: str) -> str | None:
+    """Why a text is no single statement, or `None`."""
+    if not any(char.isalpha() for char in text):
+        return f"holds '{text[:40]}', which states nothing"
+    if _STRUCTURE.match(text):
+        return f"holds a list or an object as text ({text[:40]}...)"
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    if len(lines) > 1:
+        items = sum(bool(_ITEM.match(line)) for line in lines)
+        if items > 1 or all(line[-1] in ".;!?" for line in lines):
+            return f"holds a list of {len(lines)} lines"
+    count = len(split(text))
+    return f"holds an explanation of {count} sentences" if count > _SENTENCES else None
+
+
+def _aspect(row: Row, column: str) -> str:
+    aspect = (row.text(column) or "").strip()
+    if not aspect:
+        raise HarnessError(f"{row.place}: the aspect in column '{column}' is empty")
+    return aspect
+
+
 def _importance(row: Row, column: str) -> Any:
     """`must`, `nice` or `must_not`, also as written by others (`Must_have`, `Nice_to_have`)."""
     value = row.text(column)
@@ -159,12 +212,12 @@ def _importance(row: Row, column: str) -> Any:
     for importance in ("must", "nice"):
         if word.startswith(importance):
             return importance
-    raise HarnessError(f"{row.place}: importance '{value}' is none of must, nice, must_not")
+    raise row.error(column, f"holds the importance '{value}', none of must, nice, must_not")
 
 
 def _records(path: Path) -> list[GoldRecord]:
-    if path.suffix == ".jsonl":
-        lines = path.read_text("utf-8-sig").split("\n")  # a text may hold other line marks
+    if path.suffix.lower() == ".jsonl":
+        lines = _lines(path)
         parsed = [
             documents.parse("\n" * number + line, str(path))
             for number, line in enumerate(lines)
@@ -190,18 +243,31 @@ def _records(path: Path) -> list[GoldRecord]:
     return records
 
 
+def _lines(path: Path) -> list[str]:
+    try:
+        return path.read_text("utf-8-sig").split("\n")  # a text may hold other line marks
+    except UnicodeDecodeError as error:
+        raise HarnessError(f"{path}: not UTF-8 at byte {error.start}") from error
+
+
 def _record(document: documents.Document) -> GoldRecord:
     value = document.value
+    for name in ("label", "sample", "aspect"):
+        if name in value and not value[name].strip():
+            raise document.error((name,), "the text is empty")
     seen: set[str] = set()
     for i, claim in enumerate(value["claims"]):
         if claim["id"] in seen:
             raise document.error(("claims", i, "id"), f"the claim id '{claim['id']}' stands twice")
         seen.add(claim["id"])
+        fault = _no_statement(claim["text"])
+        if fault is not None:
+            raise document.error(("claims", i, "text"), f"{fault}; a claim is one statement")
     verification = value.get("verification", {})
     return GoldRecord(
         aspect=value["aspect"],
         claims=tuple(_claim(claim) for claim in value["claims"]),
-        label=value.get("label"),
+        label=value["label"].strip() if "label" in value else None,
         sample=value.get("sample"),
         text=value.get("text"),
         status=verification.get("status", "draft"),

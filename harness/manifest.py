@@ -14,7 +14,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from harness import __version__, plugins, serial
+from harness import __version__, joins, plugins, serial
 from harness.identity import digest, tree_hash
 from harness.inputs import Inputs, samples_hash
 from harness.plan import Plan
@@ -207,7 +207,7 @@ class Manifest:
             require=suite.require,
             human_labels=suite.human_labels,
             label_map=suite.label_map,
-            warnings=(*_warnings(suite, plan), *inputs.notes),
+            warnings=(*_warnings(suite, plan, inputs), *inputs.notes, *plan.notes),
             versions=_versions(),
             samples_hash=samples_hash(inputs.samples),
             files=file_hashes(suite),
@@ -257,11 +257,13 @@ def _cluster(inputs: Inputs) -> str:
     return "cluster" if any(sample.cluster for sample in inputs.samples) else "sample"
 
 
-def _warnings(suite: Suite, plan: Plan) -> tuple[str, ...]:
+def _warnings(suite: Suite, plan: Plan, inputs: Inputs) -> tuple[str, ...]:
     found = []
     for family, labels in plan.labels_without_gold.items():
         if labels:
-            found.append(f"Family {family} has no gold for the labels {', '.join(labels)}.")
+            what = "for the labels" if inputs.gold[family].records else "at all; the labels are"
+            likely = joins.hint(labels, plan.gold_without_label[family], "gold")
+            found.append(f"Family {family} has no gold {what} {', '.join(labels)}{likely}.")
     for family, labels in plan.gold_without_label.items():
         if labels:
             found.append(

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from harness import private, requirements, serial, terminal
 from harness.asking import Models
+from harness.contracts import Ready
 from harness.drawing.words import short
 from harness.ending import UNSCORED, Ending
 from harness.failures import FailureKind, failure_kinds
@@ -168,7 +169,7 @@ def run(
     for warning in requirements.check(suite, inputs.samples, scorers):
         progress.note(warning)
     for name, scorer in scorers.items():
-        if hasattr(scorer, "ready"):
+        if isinstance(scorer, Ready):
             with blamed(f"scorer '{name}' is not ready"):
                 scorer.ready()
     manifest = Manifest.of(suite, inputs, plan)
@@ -509,7 +510,7 @@ class NothingToAsk(HarnessError):
     @classmethod
     def of(cls, suite: Suite, plan: Plan) -> NothingToAsk:
         reasons = "; ".join(sorted({reason for _, reason in plan.not_planned}))
-        error = cls(f"there is nothing to ask: {reasons}")
+        error = cls(" ".join([f"there is nothing to ask: {reasons}", *plan.notes]))
         if any(not spec.control for spec in suite.models):
             error.exit_code = UNSCORED
         return error

@@ -8,14 +8,16 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
 from harness import plugins, templates
+from harness.contracts import AnswersSome, Bound, NamesSamples, RecordsAnswers
 from harness.gold import gold_text
 from harness.identity import digest, draw, request_key, request_seed
 from harness.inputs import Inputs
+from harness.joins import Partners
 from harness.plugins import blamed, create, takes
 from harness.prompts import Variant
 from harness.records import (
@@ -30,8 +32,12 @@ from harness.records import (
     Span,
 )
 from harness.resolve import reaches
+from harness.results import NOT_RECORDED
 from harness.suite import FamilySpec, ModelSpec, Suite
 from harness.templates import Rendered
+
+NO_GOLD = "there is no gold, or no attribution, to answer from"
+"""Why cells of a control are not planned."""
 
 # What an evidence summary says where no unit speaks for the label, and how it goes on to what
 # speaks against it.
@@ -69,6 +75,7 @@ class Plan:
     not_planned: Counter[tuple[str, str]]
     labels_without_gold: dict[str, list[str]]
     gold_without_label: dict[str, list[str]]
+    notes: list[str] = field(default_factory=list)  # recorded answers and samples without a partner
 
     @property
     def requests(self) -> dict[tuple[str, str], Request]:
@@ -120,7 +127,40 @@ def make_plan(suite: Suite, inputs: Inputs) -> Plan:
         plan.cells.extend(cells)
         for reason, count in left_out.items():
             plan.not_planned[spec.name, reason] += count
+        plan.notes += _without_partner(spec, backends[spec.name], inputs, plan, left_out)
     return plan
+
+
+def _without_partner(
+    spec: ModelSpec, backend: Any, inputs: Inputs, plan: Plan, left_out: Counter[str]
+) -> list[str]:
+    """Cells of a model without a recorded answer, and recorded answers without a cell."""
+    if not isinstance(backend, NamesSamples):
+        return []
+    found = []
+    written = {sample.id: sample.id for sample in inputs.samples}
+    if any(backend.named[name] != name for name in backend.named):  # known by their texts
+        written = {sample.id: sample.text for sample in inputs.samples}
+    partners = Partners(written, backend.named)
+    if left_out[NOT_RECORDED]:
+        text = f"{left_out[NOT_RECORDED]:,} cells have no answer in {backend.table}"
+        if partners.alone:
+            text += f", which lacks {partners.missing('it')}"
+        found.append(f"Model {spec.name}: {text}.")
+    beyond = Partners(dict.fromkeys(inputs.known, ""), backend.named)
+    if beyond.strangers:
+        found.append(
+            f"Model {spec.name}: {beyond.unused()} samples with an answer in {backend.table} are "
+            "none of the source's."
+        )
+    cells = [planned.cell for planned in plan.cells if planned.cell.model == spec.name]
+    unused = backend.unused(cells) if isinstance(backend, RecordsAnswers) else []
+    if unused:
+        found.append(
+            f"Model {spec.name}: {len(unused):,} answers in {backend.table} are of no cell "
+            f"('{unused[0]}' the first)."
+        )
+    return found
 
 
 def next_turn(
@@ -167,7 +207,7 @@ def _coverage_of_gold(
     missing, unused = {}, {}
     for spec in suite.families:
         gold = inputs.gold[spec.family.name]
-        if not gold.labels:
+        if gold.records and not gold.labels:
             continue  # sample-level gold speaks of samples, not of labels
         missing[spec.family.name] = sorted(inputs.labels - set(gold.labels))
         unused[spec.family.name] = sorted(set(gold.labels) - inputs.labels)
@@ -184,7 +224,7 @@ def _backend(suite: Suite, spec: ModelSpec, inputs: Inputs) -> Any:
     backend = create("backends", spec.backend, suite.folder, model=spec.model, **options)
     who = f"model '{spec.name}': backend '{spec.backend}'"
     check_backend(who, backend)
-    if hasattr(backend, "bind"):
+    if isinstance(backend, Bound):
         with blamed(f"{who} failed in bind"):
             backend.bind(_Context(suite, inputs))
     return backend
@@ -349,7 +389,8 @@ def _cells(
 ) -> tuple[list[PlannedCell], Counter[str]]:
     planned: list[PlannedCell] = []
     left_out: Counter[str] = Counter()
-    answers, capabilities = getattr(backend, "answers", None), backend.capabilities
+    answers = backend.answers if isinstance(backend, AnswersSome) else None
+    capabilities = backend.capabilities
     revision, code = _revision(suite, spec, backend), _code(suite, spec)
     for family, variant, arm, sample, aspect in _places(suite, inputs):
         rendered = renderer.render(family, variant, arm, sample, aspect)
@@ -365,7 +406,7 @@ def _cells(
         for repeat in range(1, suite.repeats + 1):
             cell = Cell(spec.name, sample.id, family.family.name, variant.name, arm, aspect, repeat)
             if answers is not None and not answers(cell):
-                left_out["it has no answer to give (no recording, or no gold)"] += 1
+                left_out[NO_GOLD if spec.control else NOT_RECORDED] += 1
                 continue
             request = _request(spec, backend, first.messages, variant, cell)
             request = replace(request, revision=revision, code=code)

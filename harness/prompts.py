@@ -111,6 +111,12 @@ def load(folder: Path) -> Family:
     )
 
 
+def names_gold(folder: Path) -> bool:
+    """Whether the family in a folder names its gold, which must then be there; otherwise gold of
+    the family's own name is taken where there is any."""
+    return "gold" in documents.read(folder / "family.yaml").value
+
+
 # --- loading ------------------------------------------------------------------------------
 
 

@@ -31,6 +31,8 @@ Validity = Literal["valid", "not shown", "invalid", "baseline", "no controls"]
 Tone = Literal["good", "bad", "unsure", "plain"]
 
 NOT_MEASURED = "–"
+NOT_RECORDED = "no answer is recorded"
+"""Why a recording's cells are not planned. They were asked for, so they count in coverage."""
 GOLD_STATUSES: tuple[GoldRecordStatus, ...] = ("draft", "disputed", "constructed", "reviewed")
 
 
@@ -176,6 +178,11 @@ class ModelSummary:
     bounds: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     repro_rate: float | None = None
     served: tuple[str, ...] = ()
+
+    @property
+    def not_recorded(self) -> int:
+        """The cells that a recording was asked for and has no answer to."""
+        return self.not_planned.get(NOT_RECORDED, 0)
 
     @property
     def no_answer_rate(self) -> float | None:

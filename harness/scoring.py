@@ -18,6 +18,7 @@ from typing import Any
 from urllib.parse import quote
 
 from harness.asking import Models, answers_to
+from harness.contracts import Prepares
 from harness.gold import Gold
 from harness.identity import digest, draw, sha256
 from harness.manifest import Manifest
@@ -459,7 +460,7 @@ async def score(
         made_of = {(s.kind, s.id): run.made_of(s) for s in subjects}
         run.remember(name, {(str(kind), subject): of for (kind, subject), of in made_of.items()})
         work = [s for s in subjects if (s.kind, s.id, made_of[s.kind, s.id]) not in done]
-        if hasattr(scorer, "prepare") and work:
+        if isinstance(scorer, Prepares) and work:
             with blamed_scorer(name):
                 scorer.prepare(work, [list(subject.generations) for subject in work])
         judged = await answers_to(run, name, scorer, work, watch, models, progress)

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
+from harness import joins
 from harness.explainers.summary import named
 from harness.gold import gold_text
 from harness.inputs import Inputs
@@ -87,7 +88,8 @@ def check_text(suite: Suite, plan: Plan, inputs: Inputs, elsewhere: Sequence[str
         if thin:
             lines.append(f"  {thin} gold records say that their source holds little")
     lines += _unasked(suite, plan)
-    return page([*lines, *(f"note: {note}" for note in (*inputs.notes, *elsewhere))])
+    notes = (*inputs.notes, *plan.notes, *elsewhere)
+    return page([*lines, *(f"note: {note}" for note in notes)])
 
 
 def _unasked(suite: Suite, plan: Plan) -> list[str]:
@@ -104,10 +106,10 @@ def _money(prompts: float, answers: float) -> str:
 
 
 def _with_likely(label: str, others: Sequence[str]) -> str:
-    """A label with the one that was probably meant: other letters in capitals, a typing error."""
-    lower = {other.lower().replace("_", " "): other for other in others}
-    near = difflib.get_close_matches(label.lower().replace("_", " "), lower, 1, 0.8)
-    return f"{label} (label_map: {{{label}: {lower[near[0]]}}}?)" if near else label
+    """A label with the one that was probably meant: another form of it, a typing error."""
+    by_form = {joins.form(other): other for other in others}
+    near = difflib.get_close_matches(joins.form(label), by_form, 1, 0.8)
+    return f"{label} (label_map: {{{label}: {by_form[near[0]]}}}?)" if near else label
 
 
 def cells_text(store: Store, beginning: str = "") -> str:

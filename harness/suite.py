@@ -11,7 +11,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from harness import documents, plugins, resolve
+from harness import checks, documents, plugins, resolve
 from harness import gold as gold_module
 from harness import prompts as prompts_module
 from harness.gold import Gold
@@ -247,7 +247,7 @@ def _suite(
         repeats=value.get("repeats", 1),
         seed=value.get("seed", 0),
         scorers=_scorers(document, value.get("scorers", DEFAULT_SCORERS)),
-        label_map=value.get("label_map", {}),
+        label_map=_label_map(document, value.get("label_map", {})),
         classifier_baselines={
             name: _part(item) for name, item in value.get("classifier_baselines", {}).items()
         },
@@ -264,6 +264,15 @@ def _suite(
         about=value.get("about", ""),
         identity=identity,
     )
+
+
+def _label_map(document: documents.Document, value: Mapping[str, str]) -> dict[str, str]:
+    """The names without white space around them, which is no part of a label."""
+    found: dict[str, str] = {}
+    for name, label in value.items():
+        if found.setdefault(name.strip(), label.strip()) != label.strip():
+            raise document.error(("label_map", name), f"'{name.strip()}' stands twice")
+    return found
 
 
 def _train(value: Mapping[str, Any]) -> TrainSpec:
@@ -286,9 +295,11 @@ def _explain(document: documents.Document, value: Mapping[str, Any], folder: Pat
     ):
         for part in parts:
             try:
-                part.create(kind, folder)
+                made = part.create(kind, folder)
             except HarnessError as error:
                 raise document.error(place, str(error)) from error
+            if kind == "units":
+                checks.check_unit(part.name, made)
     own = {"methods", "unit", "top"}
     options = {key: item for key, item in value.items() if key not in own}
     if isinstance(options.get("target"), list):
@@ -469,7 +480,8 @@ def _family(
     name = item if isinstance(item, str) else item["family"]
     chosen: Mapping[str, Any] = {} if isinstance(item, str) else item
     try:
-        family = prompts_module.load(_find("prompts", name, folder))
+        prompts = _find("prompts", name, folder)
+        family = prompts_module.load(prompts)
         variants = chosen.get("variants", [variant.name for variant in family.variants])
         left_out = {}
         for variant_name in list(variants):
@@ -488,9 +500,8 @@ def _family(
             )
         aspects = tuple(chosen.get("aspects", family.aspects))
         gold = chosen.get("gold", suite_gold)
-        loaded = _gold(
-            family.gold if gold is _UNSAID else gold, aspects, folder, gold is not _UNSAID
-        )
+        named = gold is not _UNSAID or prompts_module.names_gold(prompts)
+        loaded = _gold(family.gold if gold is _UNSAID else gold, aspects, folder, named)
     except HarnessError as error:
         raise document.error(place, str(error)) from error
     return FamilySpec(family, tuple(variants), aspects, loaded, left_out)
@@ -505,7 +516,7 @@ def _gold(value: Any, aspects: Sequence[str], folder: Path, named: bool) -> Gold
         except HarnessError:
             if named:
                 raise
-            return Gold.of(())  # a family whose gold the source brings along
+            return Gold.of(())  # nobody names one: the source may bring its own along
         return gold_module.load(gold_folder)
     from harness.tables import read_rows
 

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import inspect
 
-from harness import plugins, secrets
-from harness.records import HarnessError
-from harness.suite import Suite
+from harness import checks, plugins, secrets
+from harness.contracts import Trainable
+from harness.plugins import blamed
+from harness.records import HarnessError, Sample
+from harness.suite import PartSpec, Suite
 
 
 def train(suite: Suite) -> str:
@@ -22,10 +24,10 @@ def train(suite: Suite) -> str:
     if suite.classifier is None or suite.train is None:
         raise HarnessError(f"suite '{suite.name}' has no 'train' entry: nothing to train")
     part = plugins.load("classifiers", suite.classifier.kind, suite.folder)
-    if not hasattr(part, "train"):
+    if not isinstance(part, Trainable):
         raise HarnessError(f"the classifier '{suite.classifier.kind}' cannot be trained here")
-    samples = list(suite.train.source.create("sources", suite.folder).samples())
-    evaluated = {sample.id for sample in suite.source.create("sources", suite.folder).samples()}
+    samples = _samples(suite, suite.train.source)
+    evaluated = {sample.id for sample in _samples(suite, suite.source)}
     shared = [sample.id for sample in samples if sample.id in evaluated]
     if shared:
         raise HarnessError(
@@ -42,4 +44,9 @@ def train(suite: Suite) -> str:
         )
     # The classifier's own entry may hold fields for predicting that training has no use for.
     used = {name: value for name, value in options.items() if name in taken}
-    return str(part.train(samples, **secrets.reveal(used)))
+    with blamed(f"classifier '{suite.classifier.name}' failed in train"):
+        return str(part.train(samples, **secrets.reveal(used)))
+
+
+def _samples(suite: Suite, part: PartSpec) -> list[Sample]:
+    return checks.samples_of(part.name, part.create("sources", suite.folder))

@@ -138,15 +138,13 @@ def test_check_lists_labels_and_gold_both_ways(
 ) -> None:
     notes = NOTES.replace("s4,Burps in the evening.,indigestion", "s4,Burps.,ulcer")
     gold = json.dumps([record | {"label": "colitis"} if i == 0 else record for i, record in enumerate(GOLD)])  # fmt: skip
-    path = write(tmp_path, **{"notes.csv": notes.replace("indigestion,ind", "Indigestion,ind")})
+    path = write(tmp_path, **{"notes.csv": notes.replace(",indigestion", ",Indigestion")})
     (tmp_path / "gold" / "small" / "gold.json").write_text(gold)
     code, out, _ = run(capsys, "check", str(path), "--set", "classifier.probabilities={}")
     assert code == 0
-    assert "labels without gold: Indigestion, ulcer" in out
-    assert "gold without label: colitis" in out
-    (tmp_path / "gold" / "small" / "gold.json").write_text(gold.replace("indig", "indiG"))
-    _, out, _ = run(capsys, "check", str(path), "--set", "classifier.probabilities={}")
-    assert "indigestion (label_map: {indigestion: indiGestion}?)" in out
+    likely = "label_map: {Indigestion: indigestion}?"
+    assert f"labels without gold: Indigestion ({likely}), ulcer" in out
+    assert "gold without label: colitis, indigestion" in out
 
 
 def test_schema_and_list_print_what_there_is(capsys: pytest.CaptureFixture[str]) -> None:

@@ -113,6 +113,87 @@ def test_a_table_with_one_claim_a_row_is_gold_of_samples() -> None:
     ]  # fmt: skip
 
 
+RUBRIC = [{"criterion": "Names the virus.", "points": 5}, {"criterion": "Is brief.", "points": -2}]
+FOREIGN = {
+    "a rubric": RUBRIC,
+    "a list of statements": ["A virus causes it.", "It is caught from others."],
+    "statements with weights": {"A virus causes it.": 0.7},
+    "a list as text": json.dumps(RUBRIC),
+    "a Python list as text": "['A virus causes it.', 'It is caught.']",
+    "points": "- A virus causes it.\n- It is caught from others.",
+    "numbered points": "1. A virus causes it.\n2. It is caught from others.",
+    "lines": "A virus causes it.\nIt is caught from others.",
+    "a whole explanation": "A virus causes it. It is caught. It is dry. It passes.",
+    "a number": 5,
+    "a number as text": "0.75",
+}
+
+
+@pytest.mark.parametrize("claim", FOREIGN.values(), ids=FOREIGN)
+def test_a_row_that_is_no_single_statement_is_not_turned_into_one_claim(claim: Any) -> None:
+    row = Row({"id": "s1", "claim": claim}, 7, "t.jsonl")
+    with pytest.raises(HarnessError, match=r"t\.jsonl, line 7: column 'claim' holds"):
+        gold.from_rows([row], claim="claim", sample="id", aspects=["causes"])
+
+
+@pytest.mark.parametrize("claim", FOREIGN.values(), ids=FOREIGN)
+def test_a_claim_in_a_file_that_is_no_single_statement_is_refused(
+    tmp_path: Path, claim: Any
+) -> None:
+    record = {"label": "x", "aspect": "causes", "claims": [{"id": "a", "text": claim}]}
+    with pytest.raises(HarnessError, match=r"gold\.json:\d+: claims\[0\]\.text: "):
+        gold.load(write(tmp_path, record))
+
+
+@pytest.mark.parametrize(
+    "whole",
+    [
+        RUBRIC,
+        {"prompt_id": "p1", "rubrics": RUBRIC},
+        {"flu": {"causes": ["A virus causes it."]}},
+        {"records": [{"label": "x", "aspect": "causes", "claims": [CLAIM]}]},
+        {"label": "x", "aspect": "causes", "claims": ["A virus causes it."]},
+        {"label": "x", "aspect": "causes", "claims": "A virus causes it."},
+        {"question": "Why?", "Must_have": ["A virus."], "Nice_to_have": []},
+        ["A virus causes it."],
+        "A virus causes it.",
+    ],
+)
+def test_a_gold_file_in_a_foreign_shape_is_refused_with_its_line(
+    tmp_path: Path, whole: Any
+) -> None:
+    (tmp_path / "gold.json").write_text(json.dumps(whole))
+    with pytest.raises(HarnessError, match=r"gold\.json:1"):
+        gold.load(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["claims.csv", "more/claims.parquet", "notes.txt", "a.ndjson"])
+def test_data_beside_gold_that_are_no_gold_are_not_left_out_in_silence(
+    tmp_path: Path, name: str
+) -> None:
+    write(tmp_path, {"label": "x", "aspect": "causes", "claims": [CLAIM]})
+    (tmp_path / "README.md").write_text("Where this gold comes from.")
+    assert len(gold.load(tmp_path).records) == 1
+    (tmp_path / name).parent.mkdir(exist_ok=True)
+    (tmp_path / name).write_text("label,claim\n")
+    with pytest.raises(HarnessError, match=f"{name} is no gold file"):
+        gold.load(tmp_path)
+
+
+@pytest.mark.parametrize("column", ["sample", "label", "input"])
+def test_a_row_that_speaks_of_nothing_is_refused(column: str) -> None:
+    row = Row({"of": None, "claim": "A virus causes it."}, 3, "t.csv")
+    with pytest.raises(HarnessError, match="line 3: column 'of' is empty"):
+        gold.from_rows([row], claim="claim", aspects=["causes"], **{column: "of"})
+
+
+def test_white_space_around_labels_of_gold_is_no_part_of_them(tmp_path: Path) -> None:
+    record = {"label": " x ", "aspect": "causes", "claims": [CLAIM]}
+    assert gold.load(write(tmp_path, record)).labels == ("x",)
+    row = Row({"dx": "x\u00a0", "claim": "A virus causes it."}, 2, "t.csv")
+    assert gold.from_rows([row], claim="claim", label="dx", aspects=["a"]).labels == ("x",)
+
+
 def test_gold_text_leaves_out_what_must_not_be_said() -> None:
     record = GoldRecord(
         "treatment",

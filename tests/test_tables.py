@@ -171,3 +171,128 @@ def test_select_says_what_a_column_holds_where_nothing_is_left(tmp_path: Path) -
     rows = read_rows(write(tmp_path, "t.csv", "split\ntrain\ntest\n"))
     with pytest.raises(HarnessError, match=r"split = 'tset'; the column holds test, train"):
         select(rows, {"split": "tset"})
+
+
+def test_bytes_that_are_text_are_read_and_others_are_named_by_row_and_column(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "t.parquet"
+    frame = pd.DataFrame({"id": [b"s1", b"s2"], "note": [b"Caf\xc3\xa9.", b"T\xe4g"]})
+    frame.head(1).to_parquet(path)
+    (row,) = read_rows(path)
+    assert (row.text("id"), row.written("note")) == ("s1", "Café.")
+    frame.to_parquet(path)
+    with pytest.raises(HarnessError, match=r"t\.parquet, row 2: column 'note' holds bytes that"):
+        read_rows(path)
+    invalid: list[str] = []
+    assert [row.text("id") for row in read_rows(path, invalid)] == ["s1"]
+    assert len(invalid) == 1
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        (42, "holds the number 42, which is no text"),
+        (0.5, "holds the number 0.5, which is no text"),
+        (True, "holds the truth value true, which is no text"),
+        (["a", "b"], 'holds the list ["a", "b"], which is no text'),
+        ({"a": 1}, 'holds the object {"a": 1}, which is no text'),
+        ("nan", "holds 'nan', which stands for a missing value"),
+        (math.inf, "holds an infinite number, which JSON cannot hold"),
+    ],
+)
+def test_what_is_no_text_is_refused_in_a_column_of_texts(
+    tmp_path: Path, value: object, said: str
+) -> None:
+    rows = json.dumps({"text": "fine"}) + "\n" + json.dumps({"text": value}) + "\n"
+    first, second = read_rows(write(tmp_path, "t.jsonl", rows))
+    assert first.written("text") == "fine"
+    with pytest.raises(HarnessError) as error:
+        second.written("text")
+    assert f"t.jsonl, line 2: column 'text' {said}" in str(error.value)
+
+
+def test_dates_may_name_things_and_are_no_texts(tmp_path: Path) -> None:
+    path = tmp_path / "t.parquet"
+    pd.DataFrame({"day": pd.to_datetime(["2026-01-02"])}).to_parquet(path)
+    (row,) = read_rows(path)
+    assert row.text("day") == "2026-01-02T00:00:00"
+    with pytest.raises(HarnessError, match="column 'day' holds the date .* which is no text"):
+        row.written("day")
+
+
+def test_an_id_whose_last_digits_a_float_has_lost_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "t.parquet"
+    pd.DataFrame({"id": [9007199254740993.0, None], "whole": [2**60, 1]}).to_parquet(path)
+    row = read_rows(path)[0]
+    assert row.text("whole") == str(2**60)
+    pd.DataFrame({"id": [12345678901234567890.0]}).to_parquet(path)
+    with pytest.raises(HarnessError, match="column 'id' holds the floating-point number 1.2345678"):
+        read_rows(path)[0].text("id")
+
+
+@pytest.mark.parametrize("value", [["a"], {"a": 1}, "NaN", "<NA>"])
+def test_what_is_no_name_is_refused_as_id_and_label(tmp_path: Path, value: object) -> None:
+    (row,) = read_rows(write(tmp_path, "t.jsonl", json.dumps({"x": value})))
+    for read in (row.text, row.label):
+        with pytest.raises(HarnessError, match="line 1: column 'x' holds"):
+            read("x")
+
+
+def test_white_space_around_a_label_is_no_part_of_it(tmp_path: Path) -> None:
+    rows = read_rows(write(tmp_path, "t.csv", "x\n flu \n\u00a0flu\t\n   \n"))
+    assert [row.label("x") for row in rows] == ["flu", "flu", None]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("t.csv", "id,text\n1,a\n".encode("utf-16-le"), "looks like UTF-16 without a byte-order"),
+        ("t.jsonl", '{"a": 1}\n'.encode("utf-16-be"), "looks like UTF-16 without a byte-order"),
+        ("t.csv", b"id,text\n1,caf\xe9\n", "line 2: byte 0xe9 is not UTF-8 .Latin-1"),
+        ("t.csv", "id,text\n1,a\n".encode("utf-16")[:-1], "is not UTF-16; save the table as UTF-8"),
+        ("t.csv", b"id,text\n1,a\x00b\n", "line 2: column 'text' holds a NUL character"),
+        ("t.jsonl", '{"a": "x\\u0000"}\n', "line 1: column 'a' holds a NUL character"),
+        ("t.csv", 'id,text\n1,"a "quoted" word"\n', "line 2: cannot be read: .* is written twice"),
+        ("t.csv", "id,,\n1,2,3\n", "two columns without a name; name each column once"),
+        ("t.jsonl", '{"a": 1, "a": 2}\n', "line 1: is no JSON: the key 'a' stands twice"),
+    ],
+)
+def test_what_editors_and_spreadsheets_do_to_tables_is_one_sentence(
+    tmp_path: Path, name: str, content: str | bytes, message: str
+) -> None:
+    with pytest.raises(HarnessError, match=message) as caught:
+        read_rows(write(tmp_path, name, content))
+    assert name in str(caught.value)
+
+
+def test_a_parquet_file_with_two_columns_of_one_name_is_refused(tmp_path: Path) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    table = pa.table([pa.array(["1"]), pa.array(["2"])], names=["id", "id"])
+    pq.write_table(table, tmp_path / "t.parquet")
+    with pytest.raises(HarnessError, match="two columns named 'id'"):
+        read_rows(tmp_path / "t.parquet")
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-32"])
+def test_text_with_a_byte_order_mark_is_read_in_every_encoding(
+    tmp_path: Path, encoding: str
+) -> None:
+    path = write(tmp_path, "t.csv", "id\ttext\n1\tMénétrier\n".encode(encoding))
+    assert [dict(row.values) for row in read_rows(path)] == [{"id": "1", "text": "Ménétrier"}]
+
+
+def test_rows_that_cannot_be_read_are_left_out_on_request_and_each_is_told(tmp_path: Path) -> None:
+    faults: list[str] = []
+    path = write(tmp_path, "t.csv", "id,text\n1,a\n2,b,c\n3\n4,d\n")
+    assert [row.text("id") for row in read_rows(path, faults)] == ["1", "4"]
+    path = write(tmp_path, "t.jsonl", '{"id": "1"}\n{"id": \n[1]\n{"id": "4"}\n')
+    assert [row.text("id") for row in read_rows(path, faults)] == ["1", "4"]
+    assert [fault.partition(", line ")[2].partition(":")[0] for fault in faults] == [
+        "3",
+        "4",
+        "2",
+        "3",
+    ]

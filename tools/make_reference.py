@@ -16,6 +16,7 @@ import inspect
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from types import FunctionType
 from typing import Any
 
 from harness import cli, contracts, documents, pipeline, plugins, records
@@ -379,6 +380,7 @@ def python() -> Iterator[str]:
     for name, member in _own(contracts):
         yield f"### {name}"
         yield docstring(member)
+        yield from _attributes(member)
         yield from _methods(member)
     yield "## Records"
     yield docstring(records)
@@ -399,12 +401,25 @@ def _own(module: Any) -> Iterator[tuple[str, Any]]:
             yield name, member
 
 
+def _attributes(kind: Any) -> Iterator[str]:
+    """The attributes that a protocol asks for, with their types, in one line."""
+    found = {
+        name: inspect.signature(member.fget).return_annotation
+        for name, member in vars(kind).items()
+        if isinstance(member, property)
+    }
+    types = {**vars(kind).get("__annotations__", {}), **found}
+    if types:
+        named = [f"`{name}: {type_}`" for name, type_ in types.items()]
+        yield f"Attributes: {', '.join(named)}"
+
+
 def _methods(kind: Any) -> Iterator[str]:
     """The public methods of a class, a line each."""
     methods = [
         f"- {': '.join(filter(None, [f'`{method}{_plain(function)}`', docstring(function)]))}"
         for method, function in vars(kind).items()
-        if inspect.isfunction(function) and not method.startswith("_")
+        if isinstance(function, FunctionType | staticmethod) and not method.startswith("_")
     ]
     if methods:
         yield "Methods:"

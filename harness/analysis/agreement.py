@@ -7,9 +7,10 @@ answers together, within models, and for each model.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
+from harness import joins
 from harness.analysis.claim_baselines import claim_baselines
 from harness.analysis.score_table import ScoreTable
 from harness.identity import text_id
@@ -160,35 +161,76 @@ def human_labels(table: ScoreTable) -> Labels:
     if columns is None:
         return Labels()
     try:
-        judged, missed = _judged(table, columns)
+        found = _judged(table, columns)
     except HarnessError as error:
         return Labels(warnings=(f"Agreement with people is not shown: {error}.",))
-    if not missed:
-        return Labels(judged)
-    return Labels(
-        judged,
-        (
-            f"{missed:,} of {missed + len(judged):,} labels by people are of claims or answers "
-            "that this run did not score; agreement with people is of the others.",
-        ),
-    )
+    return Labels(found.judged, found.warnings)
 
 
-def _judged(table: ScoreTable, columns: Mapping[str, str]) -> tuple[tuple[Judged, ...], int]:
-    """The labelled claims, and how many labels of the run's own samples and models found none."""
+@dataclass
+class _Matched:
+    """The labelled claims that the run scored, and what the other labels speak of."""
+
+    judged: tuple[Judged, ...] = ()
+    unscored: int = 0
+    samples: dict[str, str] = field(default_factory=dict)  # not the run's: by id, as written
+    models: dict[str, None] = field(default_factory=dict)  # not the run's
+    strange: int = 0  # labels of those samples and models
+    known: Mapping[str, str] = field(default_factory=dict)
+    asked: Sequence[str] = ()
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """How many labels found no partner, with an example."""
+        found = []
+        total = len(self.judged) + self.unscored
+        if self.unscored:
+            found.append(
+                f"{self.unscored:,} of {total:,} labels by people are of claims or answers "
+                "that this run did not score; agreement with people is of the others."
+            )
+        if self.strange:
+            who = []
+            if self.samples:
+                hint = joins.hint(list(self.samples.values()), list(self.known.values()), "the run")
+                who.append(f"samples ({joins.shown(self.samples, self.samples)}{hint})")
+            if self.models:
+                hint = joins.hint(self.models, self.asked, "the run")
+                named = {name: name for name in self.models}
+                who.append(f"models ({joins.shown(named, named)}{hint})")
+            found.append(
+                f"{self.strange:,} of {total + self.strange:,} labels by people are of "
+                f"{' or '.join(who)} that this run does not have."
+            )
+        return tuple(found)
+
+
+def _judged(table: ScoreTable, columns: Mapping[str, str]) -> _Matched:
+    """The labelled claims, and how many labels found none."""
     if "model" not in columns and len(table.models) > 1:
         raise HarnessError("human_labels must name the column that says whose answer was judged")
-    scored, positive = _scored(table), columns["positive"]
-    found, missed = [], 0
+    scored, positive = _scored(table), columns["positive"].strip()
+    samples = table.run.samples
+    by_text = "input" in columns
+    known = {name: sample.text if by_text else name for name, sample in samples.items()}
+    matched = _Matched(known=known, asked=table.models)
+    found, labels = [], set()
     for row in read_rows(columns["path"]):
-        sample = _sample(row, columns)
+        sample, written = _sample(row, columns)
         model = str(row.text(columns["model"])) if "model" in columns else table.models[0]
-        if sample not in table.run.samples or model not in table.models:
-            continue  # the run was limited to others
+        label = row.label(columns["label"])
+        labels.add(label or "")
+        if sample not in samples or model not in table.models:
+            matched.strange += 1
+            if sample not in samples:
+                matched.samples[sample] = written
+            else:
+                matched.models[model] = None
+            continue
         claim = str(row.text(columns["claim"])).strip()
         verdict = scored.get((model, sample, claim))
         if verdict is None:
-            missed += 1
+            matched.unscored += 1
             continue
         raters = row.structure(columns["raters"]) if "raters" in columns else None
         found.append(
@@ -197,20 +239,30 @@ def _judged(table: ScoreTable, columns: Mapping[str, str]) -> tuple[tuple[Judged
                 cluster=table.run.cluster(sample),
                 claim=claim,
                 answer=verdict.answer,
-                positive=row.text(columns["label"]) == positive,
+                positive=label == positive,
                 supported=verdict.supported,
                 support=verdict.support,
-                raters=tuple(as_text(vote) == positive for vote in raters or ()),
+                raters=tuple(as_text(vote).strip() == positive for vote in raters or ()),
             )
         )
-    return tuple(found), missed
+    if labels and positive not in labels:
+        held = ", ".join(f"'{label}'" for label in sorted(labels)[:5])
+        raise HarnessError(
+            f"human_labels: no row of column '{columns['label']}' holds '{positive}'; it holds "
+            f"{held}{joins.hint([positive], labels, 'the column')}"
+        )
+    matched.judged = tuple(found)
+    return matched
 
 
-def _sample(row: Row, columns: Mapping[str, str]) -> str:
+def _sample(row: Row, columns: Mapping[str, str]) -> tuple[str, str]:
+    """Whose answer was judged: the sample's id, and how the table writes it."""
     if "sample" in columns:
-        return str(row.text(columns["sample"]))
+        written = row.text(columns["sample"]) or ""
+        return written, written
     if "input" in columns:
-        return text_id(str(row.text(columns["input"])))
+        written = row.written(columns["input"]) or ""
+        return text_id(written), written
     raise HarnessError("human_labels: name one of the columns 'sample' and 'input'")
 
 

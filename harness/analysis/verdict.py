@@ -335,20 +335,23 @@ def _gold(gold: GoldStatus) -> Sentence:
 def _coverage(models: Sequence[ModelSummary]) -> Sentence:
     """What became of the models' cells; of the controls' where there are no models."""
     counted = [m for m in models if not m.control] or list(models)
-    planned = sum(m.planned for m in counted)
+    absent = sum(m.not_recorded for m in counted)
+    planned = sum(m.planned for m in counted) + absent
     if not planned:
         return Sentence("coverage", "No cell was planned, so nothing was asked.", "bad")
     lost = sum(m.outcomes.get(outcome, 0) for m in counted for outcome in UNSCORABLE)
     not_run = sum(m.outcomes.get("not_run", 0) for m in counted)
     whose = "" if all(m.control for m in counted) else " of models"
     have = "has" if planned == 1 else "have"
-    text = f"{planned - lost - not_run:,} of {planned:,} {plural('cell', planned)}{whose} {have} "
-    text += "an answer"
+    answered = planned - absent - lost - not_run
+    text = f"{answered:,} of {planned:,} {plural('cell', planned)}{whose} {have} an answer"
     if lost:
         text += f"; {lost:,} could not be scored"
     if not_run:
         text += f"; {not_run:,} were not run"
-    return Sentence("coverage", text + ".", "good" if not lost and not not_run else "unsure")
+    if absent:
+        text += f"; {absent:,} have none recorded"
+    return Sentence("coverage", text + ".", "unsure" if lost or not_run or absent else "good")
 
 
 def _answered(model: ModelSummary) -> int:

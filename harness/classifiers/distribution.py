@@ -27,6 +27,7 @@ def check_distribution(
     something else.
     """
     if isinstance(values, Mapping):
+        values = {str(name).strip(): value for name, value in values.items()}
         unknown = [str(name) for name in values if name not in classes]
         if unknown:
             raise HarnessError(
@@ -68,10 +69,13 @@ def prediction(
 
 
 def check_classes(classes: Sequence[str], where: str) -> tuple[str, ...]:
-    """The class names as text. Raises `HarnessError` where there are none, or one stands twice."""
+    """The class names as text, without the white space around them.
+
+    Raises `HarnessError` where there are none, and where one stands twice.
+    """
     if isinstance(classes, str | Mapping) or not isinstance(classes, Iterable) or not classes:
         raise HarnessError(f"{where}: 'classes' must list the names of the classes")
-    names = tuple(str(name) for name in classes)
+    names = tuple(str(name).strip() for name in classes)
     doubled = sorted({name for name in names if names.count(name) > 1})
     if doubled:
         raise HarnessError(f"{where}: the class '{doubled[0]}' is listed twice")

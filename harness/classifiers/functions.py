@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness import fields, plugins
+from harness.classifiers import code
 from harness.classifiers.distribution import check_classes, prediction, same_classes
 from harness.classifiers.networks import evaluating, fingerprint
+from harness.classifiers.revision import revision_of
 from harness.identity import sha256
 from harness.images import classifier_input
 from harness.records import HarnessError, Prediction, Sample
@@ -33,7 +34,9 @@ class Callable:
 
     `classes` are the names in the order of the outputs. A module whose `config.id2label` names them
     has its own order, which holds. `revision` is a hash of the module's weights and structure, or
-    of the function's source file; give it where the function reads weights of its own.
+    of the function's source file with what is bound to the function (arguments of a `partial`, the
+    object of a method, variables it closes over); give it where the function reads weights of its
+    own. In both cases the classes are part of it.
     """
 
     def __init__(
@@ -61,10 +64,11 @@ class Callable:
         self.module: Any = None if module is None else _module(module, folder)
         self.preprocess = _object(preprocess, folder)
         self._name = f"classifier {_name(module if function is None else function)}"
-        if self.module is not None:
-            own = _id2label(self.module)
-            self.classes = same_classes(own, self.classes, self._name) if own else self.classes
-        self.revision = revision or self._fingerprint()
+        own = _id2label(self.module) if self.module is not None else ()
+        self.classes = same_classes(own, self.classes, self._name) if own else self.classes
+        self.revision = revision_of(
+            revision or self._fingerprint(), classes=None if own else list(self.classes)
+        )
 
     def predict(self, samples: Sequence[Sample]) -> list[Prediction]:
         """One prediction a sample. Raises `HarnessError` for outputs that are no distributions."""
@@ -128,8 +132,8 @@ class Callable:
 
     def _fingerprint(self) -> str:
         if self.module is None:
-            return sha256(_source(self._function))
-        return sha256(fingerprint(self.module) + _source(self.preprocess))
+            return sha256(code.fingerprint(self._function))
+        return sha256(fingerprint(self.module) + code.fingerprint(self.preprocess))
 
 
 def _object(named: Any, folder: Path | None) -> Any:
@@ -208,16 +212,3 @@ def _rows(output: Any, name: str) -> list[Any]:
         )
     rows: list[Any] = array.tolist()
     return rows
-
-
-def _source(function: Any) -> bytes:
-    """The function's name and source file; for code typed at a prompt, its compiled code."""
-    subject = inspect.unwrap(getattr(function, "func", function))
-    if not (inspect.isroutine(subject) or inspect.isclass(subject)):
-        subject = type(subject)  # an object that can be called
-    name = str(getattr(subject, "__qualname__", subject)).encode()
-    try:
-        return name + Path(inspect.getfile(subject)).read_bytes()
-    except (TypeError, OSError):
-        code = getattr(subject, "__code__", None)
-        return name + (code.co_code + repr(code.co_consts).encode() if code else b"")

@@ -58,7 +58,7 @@ class Block:
         readings = [engine.model.read(sample, question.removal) for sample in samples]
         kinds = kinds or default_units(engine.model, readings)
         question = replace(question, unit="+".join(kinds), unit_settings=_settings(kinds))
-        divisions = [divide(r, list(kinds.values()), question.unit) for r in readings]
+        divisions = [divide(r, kinds, question.unit) for r in readings]
         both = list(zip(readings, divisions, strict=True))
         subjects = _subjects(engine, both, question, targets)
         return cls(engine, question, tuple(samples), kinds, subjects)

@@ -7,11 +7,11 @@ that leave the same tokens are one evaluation.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from harness import plugins
+from harness import checks, plugins
 from harness.explainers.models.reading import ArrayPart, Reading, TextPart
 from harness.records import HarnessError, Segmentation, Unit
 
@@ -55,20 +55,23 @@ class _Divided:
     labels: NDArray[np.int64] | None = None
 
 
-def divide(reading: Reading, kinds: Sequence[Any], name: str) -> Division:
-    """Divides each part by the first of `kinds` that reads it; `name` is what the kinds are called.
+def divide(reading: Reading, kinds: Sequence[Any] | Mapping[str, Any], name: str) -> Division:
+    """Divides each part by the first of `kinds` that reads it; `name` is what the kinds are called
+    together.
 
     A part that none of them reads stays as it is. Raises `HarnessError` where that leaves nothing
-    to be explained.
+    to be explained, and for units that are no division.
     """
     import numpy as np
+
+    named = plugins.by_name(kinds)
 
     units: list[Unit] = []
     groups: list[int] = []
     owners: list[NDArray[np.int64]] = []
     maps: list[Segmentation] = []
     for place, part in enumerate(reading.parts):
-        divided = _divided(part, kinds, reading.sample, place)
+        divided = _divided(part, named, reading.sample, place)
         if divided is None:
             owners.append(np.full(part.features, -1, dtype=np.int64))
             continue
@@ -120,15 +123,15 @@ def label_map(segmentation: Segmentation) -> NDArray[np.int64]:
 
 
 def _divided(
-    part: TextPart | ArrayPart, kinds: Sequence[Any], sample: str, place: int
+    part: TextPart | ArrayPart, kinds: Mapping[str, Any], sample: str, place: int
 ) -> _Divided | None:
-    for kind in kinds:
+    for name, kind in kinds.items():
         if kind.reads == "tokens" and isinstance(part, TextPart):
             return _tokens(part, kind, sample, place)
         if kind.reads == "text" and isinstance(part, TextPart):
-            return _spans(part, kind, sample, place)
+            return _spans(part, name, kind, sample, place)
         if kind.reads == "array" and isinstance(part, ArrayPart):
-            return _segments(part, kind, sample, place)
+            return _segments(part, name, kind, sample, place)
     return None
 
 
@@ -156,12 +159,12 @@ def _tokens(part: TextPart, kind: Any, sample: str, place: int) -> _Divided:
     return _Divided(units, owner, _within(part.text, kind, units, sample))
 
 
-def _spans(part: TextPart, kind: Any, sample: str, place: int) -> _Divided:
+def _spans(part: TextPart, name: str, kind: Any, sample: str, place: int) -> _Divided:
     """A feature belongs to the unit in which its first character that is no white space lies; what
     lies between units is never removed."""
     import numpy as np
 
-    spans = kind.split(part.text, sample)
+    spans = checks.spans_of(name, kind, part.text, sample)
     units = [Unit(part.text[start:end], start, end, part=place) for start, end in spans]
     starts = np.array([start for start, _ in spans], dtype=np.int64)
     ends = np.array([*(end for _, end in spans), 0], dtype=np.int64)
@@ -178,7 +181,7 @@ def _within(text: str, kind: Any, units: Sequence[Unit], sample: str) -> list[in
 
     if kind.within is None:
         return [0] * len(units)
-    larger = plugins.create("units", kind.within).split(text, sample)
+    larger = checks.spans_of(kind.within, plugins.create("units", kind.within), text, sample)
     starts = np.array([start for start, _ in larger], dtype=np.int64)
     firsts = [_first(text, unit.start or 0, unit.end or 0) for unit in units]
     places = (np.searchsorted(starts, firsts, side="right") - 1).tolist()
@@ -191,15 +194,8 @@ def _first(text: str, start: int, end: int) -> int:
     return end - len(bare) if bare else start
 
 
-def _segments(part: ArrayPart, kind: Any, sample: str, place: int) -> _Divided:
-    import numpy as np
-
-    labels = np.asarray(kind.split(part.array, sample), dtype=np.int64)
-    if labels.shape != part.array.shape[:-1]:
-        raise HarnessError(
-            f"the units of sample '{sample}' are a label map of "
-            f"{' x '.join(map(str, labels.shape))} for an array of {_sizes(part)}"
-        )
+def _segments(part: ArrayPart, name: str, kind: Any, sample: str, place: int) -> _Divided:
+    labels = checks.labels_of(name, kind, part.array, sample, _sizes(part))
     count = int(labels.max(initial=-1)) + 1
     if kind.reads == "array" and part.names and count == part.features:
         units = [Unit(name, part=place) for name in part.names]

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from harness import fields, plugins
+from harness import checks, fields, plugins
 from harness.explainers.block import Block, default_units
 from harness.explainers.engine import Engine, Progress
 from harness.explainers.explanation import Explanation
@@ -167,7 +167,10 @@ def make_units(unit: Any, beside: Path | None = None) -> dict[str, Any]:
     """Kinds of units by name; none where none is named."""
     if unit is None:
         return {}
-    return {
+    made = {
         name: plugins.create("units", one, beside) if isinstance(one, str) else one
         for name, one in plugins.by_name(unit).items()
     }
+    for name, one in made.items():
+        checks.check_unit(name, one)
+    return made

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from harness import plugins
+from harness import checks, plugins
 from harness.explainers.engine import Progress
 from harness.explainers.explain import explain
 from harness.explainers.explanation import Explanation
@@ -14,7 +14,7 @@ from harness.explainers.metrics.candidates import candidates
 from harness.explainers.metrics.evaluate import evaluate
 from harness.explainers.metrics.evaluation import Evaluation
 from harness.explainers.summary import summary
-from harness.inputs import Inputs
+from harness.inputs import Inputs, gold_name
 from harness.records import Attribution, HarnessError, Sample
 from harness.suite import ExplainSpec, PartSpec, Suite
 
@@ -87,6 +87,7 @@ def _asked(
         raise HarnessError("the suite has no classifier, so there is nothing to be explained")
     if classifier is None:
         classifier = suite.classifier.create("classifiers", suite.folder)
+        checks.check_classifier(suite.classifier.name, classifier)
     options: dict[str, Any] = {"seed": suite.seed, **spec.options}
     options["target"] = _own_names(options.get("target"), classifier.classes, suite.label_map)
     units = {part.name: part.create("units", suite.folder) for part in spec.unit}
@@ -106,7 +107,7 @@ def _renamed_all(found: Explanation, label_map: Mapping[str, str]) -> Explanatio
 
 def _renamed(one: Any, label_map: Mapping[str, str]) -> Any:
     """An attribution or a measurement whose target is called as gold calls it."""
-    target = " - ".join(label_map.get(name, name) for name in one.target.split(" - "))
+    target = " - ".join(gold_name(label_map, name) for name in one.target.split(" - "))
     return replace(one, target=target)
 
 
@@ -115,7 +116,7 @@ def _own_names(target: Any, classes: Sequence[str], label_map: Mapping[str, str]
 
     Raises `HarnessError` for a class that there is not, with the names that a suite's user sees.
     """
-    back = {new: old for old, new in label_map.items() if old in classes}
+    back = {gold_name(label_map, name): name for name in classes}
     if isinstance(target, (tuple, list)):
         return tuple(_own_name(one, classes, back) for one in target)
     return target if target == "all" else _own_name(target, classes, back)
@@ -125,8 +126,7 @@ def _own_name(target: Any, classes: Sequence[str], back: Mapping[str, str]) -> A
     if not isinstance(target, str) or target in classes or target in ("predicted", "runner_up"):
         return target
     if target not in back:
-        gold = {old: new for new, old in back.items()}
-        names = ", ".join(gold.get(name, name) for name in classes[:20])
+        names = ", ".join(list(back)[:20])
         raise HarnessError(
             f"there is no class '{target}'; targets are {names}, predicted, runner_up, all, or a "
             "pair of these"

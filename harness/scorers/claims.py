@@ -225,7 +225,7 @@ class Claims:
         scores: list[Score] = []
         for side in _SIDES:
             record = subject.gold_true if side == "true" else subject.gold_told
-            reading = self.read(text, record) if record is not None else None
+            reading = self.reading(text, record) if record is not None else None
             recall = reading.recall if reading else None
             detail = {"claims": [_row(v) for v in reading.verdicts]} if reading else None
             scores += [
@@ -240,7 +240,7 @@ class Claims:
                 ]
         return scores
 
-    def read(self, text: str, record: GoldRecord) -> Reading:
+    def reading(self, text: str, record: GoldRecord) -> Reading:
         """Holds a text against a gold record; the same pair is read once."""
         key = (text, id(record))
         known = self._read.get(key)

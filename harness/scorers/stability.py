@@ -154,7 +154,7 @@ class Stability:
         if record is None:
             return []
         found = []
-        readings = [self._claims.read(text, record).verdicts for text in texts]
+        readings = [self._claims.reading(text, record).verdicts for text in texts]
         for a, b in combinations(readings, 2):
             touched = [
                 x.verdict == y.verdict

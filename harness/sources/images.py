@@ -11,10 +11,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from harness import images
+from harness import fields, images
 from harness.records import HarnessError, Part, Sample
+from harness.sources.invalid import LeftOut
 from harness.sources.table import column_names, row_id, row_metadata
-from harness.tables import Row, read_rows, select
+from harness.tables import Row
 
 
 class ImageFolder:
@@ -23,21 +24,31 @@ class ImageFolder:
     The label is the sub-folder of `path` that a file lies in, at any depth; a file directly in
     `path` has none. The id is the file's path below `path`. Hidden files and files of other kinds
     are left out; a file without an ending is taken where its content is DICOM. A file of several
-    pages or frames is one sample with a medium for each.
+    pages or frames is one sample with a medium for each. `skip_invalid` leaves out each file that
+    cannot be read, and lists it, in place of stopping.
     """
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, skip_invalid: bool = False) -> None:
+        fields.switches("source 'image_folder'", skip_invalid=skip_invalid)
         self._path = Path(path)
+        self._left_out = LeftOut(path, skip_invalid, "files")
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Which files were left out."""
+        return tuple(self._left_out.notes)
 
     def samples(self) -> list[Sample]:
         """One sample a file, ordered by id. Raises `HarnessError` naming a file that is corrupt."""
         if not self._path.is_dir():
             raise HarnessError(f"there is no folder {self._path}")
         found = []
+        self._left_out.begin()
         for file in sorted(self._files(), key=lambda file: file.relative_to(self._path).as_posix()):
             below = file.relative_to(self._path)
-            label = below.parts[0] if len(below.parts) > 1 else None
-            found.append(Sample(below.as_posix(), _parts(file), label=label))
+            label = below.parts[0].strip() if len(below.parts) > 1 else None
+            with self._left_out.unless_valid():
+                found.append(Sample(below.as_posix(), _parts(file), label=label))
         if not found:
             raise HarnessError(f"{self._path} holds no PNG, JPEG, TIFF or DICOM image")
         return found
@@ -55,7 +66,9 @@ class ImageTable:
 
     `image` is the column of paths, relative to the table's folder. `label`, `id`, `cluster` and
     each of `metadata` name columns; without `id` the path as written is the id. `where` keeps the
-    rows with a value, or one of several.
+    rows with a value, or one of several. White space around labels is no part of them.
+    `skip_invalid` leaves out each row with an error (an image that is not there or corrupt), and
+    lists it, in place of stopping.
     """
 
     def __init__(
@@ -67,7 +80,10 @@ class ImageTable:
         metadata: Sequence[str] = (),
         cluster: str | None = None,
         where: Mapping[str, Any] | None = None,
+        skip_invalid: bool = False,
     ) -> None:
+        fields.switches("source 'image_table'", skip_invalid=skip_invalid)
+        self._left_out = LeftOut(path, skip_invalid)
         self._path = path
         self._image = image
         self._label = label
@@ -76,19 +92,26 @@ class ImageTable:
         self._cluster = cluster
         self._where = where
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Which rows were left out."""
+        return tuple(self._left_out.notes)
+
     def samples(self) -> list[Sample]:
         """One sample a row, in the table's order. Raises `HarnessError` naming line or file."""
         lines: dict[str, int] = {}
         found = []
-        for row in select(read_rows(self._path), self._where):
-            sample = self._sample(row)
-            if sample.id in lines:
-                raise HarnessError(
-                    f"{row.place}: the id '{sample.id}' is already that of line "
-                    f"{lines[sample.id]}; ids must differ"
-                )
-            lines[sample.id] = row.line
-            found.append(sample)
+        columns = [self._image, self._label, self._id, self._cluster, *self._metadata]
+        for row in self._left_out.rows(self._where, columns):
+            with self._left_out.unless_valid():
+                sample = self._sample(row)
+                if sample.id in lines:
+                    raise HarnessError(
+                        f"{row.place}: the id '{sample.id}' is already that of line "
+                        f"{lines[sample.id]}; ids must differ"
+                    )
+                lines[sample.id] = row.line
+                found.append(sample)
         if not found:
             raise HarnessError(f"{self._path} has no rows")
         return found
@@ -101,7 +124,7 @@ class ImageTable:
         return Sample(
             id=row_id(row, self._id) if self._id else written,
             input=_parts(file),
-            label=row.text(self._label) if self._label else None,
+            label=row.label(self._label) if self._label else None,
             metadata=row_metadata(row, self._metadata),
             cluster=row.text(self._cluster) if self._cluster else None,
         )

@@ -11,10 +11,13 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from harness import fields
 from harness.identity import draw
 from harness.records import HarnessError, Part, Sample
 from harness.sentences import sentences as split_sentences
-from harness.tables import read_rows, select
+from harness.sources.invalid import LeftOut
+from harness.sources.table import row_id, row_metadata
+from harness.tables import Row
 
 MASK = "[condition]"
 
@@ -24,9 +27,9 @@ class Passages:
 
     `text`, `label`, `id` and each of `metadata` name columns; `where` keeps the rows with a value.
     `mask` lists names, in any case, that are replaced by `[condition]` beside the labels
-    themselves. `part` is `train`, `test` or `all`: in each label a seeded share `test_share` of the
-    documents, at least one, is for testing. A passage's id is `document:number`, its cluster the
-    document.
+    themselves. At most `per_document` passages of a document are taken. A passage's id is
+    `document:number`, its cluster the document. `skip_invalid` leaves out each row with an error,
+    and lists it, in place of stopping.
     """
 
     cluster_name = "document"
@@ -43,31 +46,45 @@ class Passages:
         mask: Sequence[str] = (),
         per_document: int | None = None,
         seed: int = 0,
+        skip_invalid: bool = False,
     ) -> None:
+        fields.switches("source 'passages'", skip_invalid=skip_invalid)
         if len(sentences) != 2 or not 1 <= sentences[0] <= sentences[1]:
             raise HarnessError("source 'passages': sentences must read [fewest, most]")
-        self._rows = select(read_rows(path), where)
+        self._left_out = LeftOut(path, skip_invalid)
+        self._where = where
         self._columns = (text, label, id, tuple(metadata))
         self._sentences = (sentences[0], sentences[1])
         self._mask = tuple(mask)
         self._per_document = per_document
         self._seed = seed
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Which rows were left out."""
+        return tuple(self._left_out.notes)
+
     def samples(self) -> list[Sample]:
-        """The passages, document after document."""
+        """The passages, document after document. Raises `HarnessError` naming the line."""
         text, label, id_column, metadata = self._columns
-        names = [*self._mask, *{str(row.text(label)) for row in self._rows}]
-        pattern = _names(names)
+        rows: list[tuple[Row, str, str, str]] = []
+        columns = [text, label, id_column, *metadata]
+        for row in self._left_out.rows(self._where, columns):
+            with self._left_out.unless_valid():
+                written, named = row.written(text), row.label(label)
+                if named is None:
+                    raise HarnessError(f"{row.place}: the label in column '{label}' is empty")
+                rows.append((row, row_id(row, id_column), written or "", named))
+        pattern = _names([*self._mask, *{named for _, _, _, named in rows}])
         found = []
-        for row in self._rows:
-            document = str(row.text(id_column))
-            passages = self._passages(pattern.sub(MASK, row.text(text) or ""), document)
+        for row, document, written, named in rows:
+            passages = self._passages(pattern.sub(MASK, written), document)
             found += [
                 Sample(
                     id=f"{document}:{number}",
                     input=(Part(passage),),
-                    label=row.text(label),
-                    metadata={name: row.column(name) for name in metadata},
+                    label=named,
+                    metadata=row_metadata(row, metadata),
                     cluster=document,
                 )
                 for number, passage in enumerate(passages[: self._per_document], 1)

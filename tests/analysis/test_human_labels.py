@@ -136,3 +136,24 @@ def test_a_report_without_the_table_of_labels_goes_without_agreement(tmp_path: P
     found = results(folder)
     assert found.agreements == ()
     assert any("Agreement with people is not shown" in warning for warning in found.warnings)
+
+
+def test_labels_of_other_samples_are_counted_with_a_hint(tmp_path: Path) -> None:
+    strange = [{"id": f"S{i}", "claim": "Rest helps.", "label": "yes"} for i in range(2)]
+    found = results(run(tmp_path, [*labels()[2:], *strange]))
+    (said,) = [warning for warning in found.warnings if "does not have" in warning]
+    assert "2 of 6 labels by people are of samples ('S0', 'S1'; the run has 's0'" in said
+
+
+def test_white_space_around_peoples_labels_is_no_part_of_them(tmp_path: Path) -> None:
+    spaced = [row | {"label": f"{row['label']} "} for row in labels()]
+    own = by_measure(results(run(tmp_path, spaced)).agreements, "all")["claim support"]
+    assert (own.n, own.positives) == (6, 2)
+
+
+def test_a_positive_label_that_no_row_holds_is_told(tmp_path: Path) -> None:
+    found = results(run(tmp_path, labels(), positive="Yes"))
+    assert found.agreements == ()
+    (said,) = [warning for warning in found.warnings if "Agreement with people" in warning]
+    assert "no row of column 'label' holds 'Yes'; it holds 'no', 'yes'" in said
+    assert "differs only in capitals" in said

@@ -204,6 +204,7 @@ class Built:
 
     log: ClassVar[list[tuple[str, int]]] = []
     classes = ("g", "i")
+    revision = "painkillers"
 
     def __init__(self) -> None:
         self.log.append(("built", 0))

@@ -113,3 +113,23 @@ def test_a_row_whose_image_is_absent_is_named_by_its_line(tmp_path: Path) -> Non
     (tmp_path / "t.csv").write_text("image\nnone.png\n")
     with pytest.raises(HarnessError, match=r"line 2: there is no image .*none\.png"):
         ImageTable(str(tmp_path / "t.csv")).samples()
+
+
+def test_files_that_cannot_be_read_are_left_out_on_request_and_each_is_told(tmp_path: Path) -> None:
+    picture(tmp_path / "a" / "fine.png")
+    (tmp_path / "a" / "torn.png").write_bytes(b"<html>")
+    source = ImageFolder(str(tmp_path), skip_invalid=True)
+    assert [sample.id for sample in source.samples()] == ["a/fine.png"]
+    head, listed = source.notes
+    assert "1 of 2 files are left out (skip_invalid)" in head
+    assert "torn.png" in listed
+
+
+def test_rows_of_absent_images_are_left_out_on_request_and_each_is_told(tmp_path: Path) -> None:
+    picture(tmp_path / "x.png")
+    (tmp_path / "t.csv").write_text("image,dx\nnone.png,sick\nx.png, sick \n")
+    source = ImageTable(str(tmp_path / "t.csv"), label="dx", skip_invalid=True)
+    assert [(sample.id, sample.label) for sample in source.samples()] == [("x.png", "sick")]
+    head, listed = source.notes
+    assert "1 of 2 rows are left out" in head
+    assert "line 2: there is no image" in listed

@@ -141,6 +141,60 @@ def test_a_wrong_column_is_answered_with_the_nearest(tmp_path: Path) -> None:
         Table(path, label="lable").samples()
 
 
+def test_a_text_stored_as_bytes_is_the_text(tmp_path: Path) -> None:
+    frame = pd.DataFrame({"text": ["Cramps after meals."], "label": ["sick "]})
+    frame["text"] = frame["text"].str.encode("utf-8")
+    frame.to_parquet(tmp_path / "t.parquet")
+    (sample,) = Table(str(tmp_path / "t.parquet"), label="label").samples()
+    assert (sample.text, sample.label) == ("Cramps after meals.", "sick")
+
+
+@pytest.mark.parametrize("text", [42, ["a", "b"], {"role": "user"}, "nan"])
+def test_a_text_that_is_none_is_refused_with_line_and_column(tmp_path: Path, text: Any) -> None:
+    path = table(tmp_path, [{"text": "a"}, {"text": text}])
+    with pytest.raises(HarnessError, match=r"table\.jsonl, line 2: column 'text' holds"):
+        Table(path).samples()
+
+
+def test_bad_rows_are_left_out_on_request_counted_and_listed(tmp_path: Path) -> None:
+    rows: list[dict[str, Any]] = [
+        {"id": "1", "text": "fine"}, {"id": "2", "text": None}, {"id": "1", "text": "again"},
+        {"id": None, "text": "b"}, {"id": "5", "text": 7}, {"id": "6", "text": "fine too"},
+    ]  # fmt: skip
+    path = table(tmp_path, rows)
+    with pytest.raises(HarnessError, match="line 2"):
+        Table(path, id="id").samples()
+    source = Table(path, id="id", skip_invalid=True)
+    for _ in range(2):  # reading again counts anew
+        assert [sample.id for sample in source.samples()] == ["1", "6"]
+        head, *listed = source.notes
+        assert head == f"{path}: 4 of 6 rows are left out (skip_invalid)."
+        lines = [note.partition("line ")[2].partition(":")[0] for note in listed]
+        assert lines == ["2", "3", "4", "5"]
+
+
+def test_a_misspelt_column_is_no_bad_row(tmp_path: Path) -> None:
+    path = table(tmp_path, [{"id": "1", "text": "fine", "label": "x"}])
+    with pytest.raises(HarnessError, match="did you mean 'label'"):
+        Table(path, label="lable", skip_invalid=True).samples()
+    with pytest.raises(HarnessError, match="skip_invalid is true or false"):
+        Table(path, skip_invalid="yes")  # type: ignore[arg-type]
+
+
+def test_samples_without_evidence_are_counted_where_others_have_some(tmp_path: Path) -> None:
+    rows = [{"id": n, "text": "ab", "spans": [[0, 1]] if n == "1" else None} for n in "123"]
+    source = Table(table(tmp_path, rows), id="id", evidence="spans")
+    source.samples()
+    (note,) = source.notes
+    assert "2 of 3 samples have no evidence in column 'spans' ('2', '3')" in note
+
+
+def test_whole_numbers_too_large_for_json_stay_exact_in_metadata(tmp_path: Path) -> None:
+    path = table(tmp_path, [{"text": "a", "patient": 2**60 + 1, "age": 71}])
+    (sample,) = Table(path, metadata=["patient", "age"]).samples()
+    assert sample.metadata == {"patient": str(2**60 + 1), "age": 71}
+
+
 def test_real_questions_that_stand_on_many_lines_become_one_sample_each(shared_data: Path) -> None:
     path = shared_data / "kqa" / "judged_claims.jsonl"
     questions = {json.loads(line)["question"] for line in path.read_text("utf-8").splitlines()}

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from harness import fields
 from harness.backends.checkpoint import find, move, pick_device, quiet, said
-from harness.classifiers.distribution import prediction, top_label
+from harness.classifiers.distribution import check_classes, prediction, top_label
 from harness.classifiers.huggingface.checkpoint import (
     load_network,
     name_classes,
@@ -23,6 +23,7 @@ from harness.classifiers.huggingface.checkpoint import (
 )
 from harness.classifiers.huggingface.preprocessing import Images, Input, Texts
 from harness.classifiers.networks import evaluating
+from harness.classifiers.revision import revision_of
 from harness.records import HarnessError, Prediction, Sample
 
 if TYPE_CHECKING:
@@ -51,8 +52,10 @@ class HuggingFace:
     A single output is the log-odds of the second of two `classes`, which must be given. The
     attribute `classes` holds the names in the order of the outputs (of an output without a name in
     `id2label`, LABEL_ and its number), `revision` the SHA-256 over weights, configuration and
-    tokenizer or image processor, and `module` the network in evaluation mode. Images are resized
-    and normalised as the checkpoint's own `preprocessor_config.json` says, by Pillow.
+    tokenizer or image processor, joined by names, length, type of numbers and `multi_label` where
+    they are not the checkpoint's own in float32, and `module` the network in evaluation mode.
+    Images are resized and normalised as the checkpoint's own `preprocessor_config.json` says, by
+    Pillow.
 
     Raises `HarnessError` for a checkpoint that cannot be had or read, that needs code of its own,
     whose weights do not fill its architecture, that is no classifier, or that was trained for
@@ -79,7 +82,6 @@ class HuggingFace:
             fields.one_of(self._name, _DTYPES, dtype=dtype)
         fields.switches(self._name, multi_label=multi_label)
         checkpoint = find(model, revision)
-        self.revision = checkpoint.revision
         self.device = pick_device(self._name, device)
         self.batch_tokens, self.multi_label = batch_tokens, multi_label
         config = read_config(checkpoint, multi_label, self._name)
@@ -101,6 +103,14 @@ class HuggingFace:
         if self.single and multi_label:
             raise HarnessError(f"{self._name} has a single output; leave multi_label out")
         self.classes = name_classes(names, classes, self._name)
+        computed = str(self.module.dtype).removeprefix("torch.")
+        self.revision = revision_of(
+            checkpoint.revision,
+            classes=None if self.classes == check_classes(names, "") else list(self.classes),
+            max_length=self.reader.shortened if isinstance(self.reader, Texts) else None,
+            dtype=None if computed == "float32" else computed,
+            multi_label=multi_label or None,
+        )
         self._accepts = set(inspect.signature(self.module.forward).parameters)
 
     @property

@@ -46,6 +46,8 @@ class Texts:
         self._name = name
         self.tokenizer = _tokenizer(checkpoint, name)
         self.limit = _limit(network, self.tokenizer, max_length, name)
+        whole = _limit(network, self.tokenizer, None, name)
+        self.shortened = None if self.limit == whole else self.limit
         self._cut: dict[str, int] = {}
 
     @property

@@ -18,6 +18,7 @@ from harness.classifiers.mobilecoatnet.weights import (
     locate,
     save,
 )
+from harness.classifiers.revision import revision_of
 from harness.records import HarnessError, Prediction, Sample
 from harness.results import Estimate
 
@@ -38,18 +39,21 @@ class MobileCoAtNet:
     `weights` is a safetensors file that `train` wrote, or `builtin:octa`. Images, grey or colour
     and of any size, are resized to a square of `image_size` pixels, by default that of the
     training; at another size the relative-position biases are interpolated. `module` is the
-    network itself, in 32 bits and evaluation mode; `revision` the SHA-256 of the weights file.
-    Predictions are
-    computed by its copy `exact` in 64 bits, so that neither batches nor threads show in them.
+    network itself, in 32 bits and evaluation mode; `revision` the SHA-256 of the weights file, and
+    at another size than that of the training a hash of both. Predictions are computed by its copy
+    `exact` in 64 bits, so that neither batches nor threads show in them.
     """
 
     def __init__(self, weights: str, image_size: int | None = None, batch_size: int = 32) -> None:
         _check_image_size(image_size)
         fields.whole("mobilecoatnet", 1, batch_size=batch_size)
-        self.module, self._configuration, self.revision = load(locate(weights))
+        self.module, self._configuration, read = load(locate(weights))
         self.exact = copy.deepcopy(self.module).double()
         self.classes = self._configuration.classes
-        self.image_size = image_size or self._configuration.image_size
+        own = self._configuration.image_size
+        self.image_size = image_size or own
+        other = None if self.image_size == own else self.image_size
+        self.revision = revision_of(read, image_size=other)
         self._batch_size = batch_size
 
     def predict(self, samples: Sequence[Sample]) -> list[Prediction]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from harness import checks
 from harness.classifiers.distribution import check_distribution
 from harness.explainers.models.foreign import adapted
 from harness.explainers.models.model import Model, Scale
@@ -51,9 +52,10 @@ def model_of(classifier: Any, samples: Sequence[Sample], classes: Sequence[str] 
     if isinstance(classifier, FunctionClassifier):
         return _functions(classifier, samples)
     if hasattr(classifier, "predict") and hasattr(classifier, "classes"):
-        name = f"classifier '{type(classifier).__name__}'"
-        revision = str(getattr(classifier, "revision", ""))
-        return InputModel(name, Predicts(classifier), classifier.classes, "probability", revision)
+        called = type(classifier).__name__
+        own = checks.check_classifier(called, classifier)
+        name, revision = f"classifier '{called}'", classifier.revision
+        return InputModel(name, Predicts(classifier), own, "probability", revision)
     if callable(classifier):
         named = tuple(classes) or _numbered(classifier, samples)
         return model_of(FunctionClassifier(function=classifier, classes=named), samples)

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
+from harness import checks
 from harness.explainers.models.images import fill
 from harness.explainers.models.model import Scale
 from harness.explainers.models.reading import ArrayPart, Removal, Size, TextPart
@@ -122,9 +123,10 @@ class Predicts:
         import numpy as np
 
         samples = [Sample(f"changed-{n}", _parts(given)) for n, given in enumerate(contents)]
-        classes = self._classifier.classes
-        found = [_numbers(prediction, classes) for prediction in self._classifier.predict(samples)]
-        return np.array(found, dtype=np.float64)
+        name = type(self._classifier).__name__
+        classes = [label.strip() for label in self._classifier.classes]
+        predictions = checks.predictions_of(name, self._classifier, samples)
+        return np.array([_numbers(one, classes) for one in predictions], dtype=np.float64)
 
 
 def _numbers(prediction: Prediction, classes: Sequence[str]) -> list[float]:

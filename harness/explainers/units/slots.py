@@ -29,6 +29,7 @@ class Slots:
 
     reads = "text"
     within: str | None = None
+    gaps = True  # the template's own text
 
     def __init__(self, template: str, values: Values | Sequence[Values]) -> None:
         rows = _rows(values)
