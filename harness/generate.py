@@ -16,6 +16,7 @@ from numbers import Real
 from typing import Any, get_args
 
 from harness import serial
+from harness.backends.settle import settled
 from harness.identity import request_key
 from harness.outcomes import cell_outcome
 from harness.plan import Plan, PlannedCell, next_turn
@@ -302,7 +303,7 @@ def _as_generation(backend: Any, answer: Any) -> Generation:
         serial.dumps(answer)
     except (TypeError, ValueError) as error:
         return _failure(backend, f"returned a Generation that cannot be stored ({error})")
-    return answer
+    return settled(answer)
 
 
 def _failure(backend: Any, what: str) -> Generation:
