@@ -211,7 +211,7 @@ class Manifest:
             human_labels=suite.human_labels,
             label_map=suite.label_map,
             warnings=(*(text for text, _ in warned), *inputs.notes),
-            topics={text: topics for text, topics in warned if topics},
+            topics=dict(warned),
             max_cost=suite.max_cost,
             versions=_versions(),
             samples_hash=samples_hash(inputs.samples),

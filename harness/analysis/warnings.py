@@ -210,6 +210,24 @@ def classifier_warnings(page: ClassifierPage | None) -> list[RunWarning]:
     ]
 
 
+# What sources, classifiers and gold noted, by their words; anything else is about what was asked.
+_INPUT_TOPICS: tuple[tuple[str, tuple[str, ...]], ...] = (
+    ("report.group_by", ()),
+    ("old of family", ("gold",)),
+    ("has no gold", ("gold",)),
+    ("prediction", ("classifier", "coverage")),
+    ("label_map", ("classifier",)),
+)
+
+
 def planned(texts: Sequence[str], topics: Mapping[str, tuple[str, ...]]) -> list[RunWarning]:
-    """What was to be warned of before anything was asked."""
-    return [RunWarning(text, topics.get(text, ())) for text in texts]
+    """What was to be warned of before anything was asked, with the `topics` that are stated."""
+    return [
+        RunWarning(
+            text,
+            topics[text]
+            if text in topics
+            else next((about for words, about in _INPUT_TOPICS if words in text), ("coverage",)),
+        )
+        for text in texts
+    ]

@@ -13,7 +13,7 @@ import harness
 from harness.analysis import answer_sets
 from harness.analysis.anomalies import Answer
 from harness.analysis.failures import words_of
-from harness.analysis.warnings import classifier_warnings, heeded
+from harness.analysis.warnings import classifier_warnings, heeded, planned
 from harness.pipeline import report
 from harness.records import Generation, Message, Request, Sampling
 from harness.results import ClassifierPage, Estimate, Results, RunWarning, Sentence
@@ -187,6 +187,22 @@ def test_labels_without_gold_take_the_tick_from_the_gold(tmp_path: Path) -> None
     found = harness.run(write(tmp_path, text, **{"notes.csv": notes}), out=tmp_path / "run").results
     assert any("has no gold for the labels colic" in w for w in found.warnings)
     assert next(s for s in found.verdict if s.topic == "gold").tone != "good"
+
+
+@pytest.mark.parametrize(
+    ("note", "topics"),
+    [
+        ("a.csv: 5 predictions are of samples that the source does not have.", ("classifier", "coverage")),
+        ("Family gi has no gold for 2 of 9 samples.", ("gold",)),
+        ("report.group_by: 3 of 9 samples have no 'site' and are in no group.", ()),
+        ("5 of 8 samples have no recorded answer.", ("coverage",)),
+    ],
+)  # fmt: skip
+def test_a_note_on_what_goes_in_is_about_the_line_that_it_puts_in_doubt(
+    note: str, topics: tuple[str, ...]
+) -> None:
+    assert planned([note], {})[0].topics == topics
+    assert planned([note], {note: ("accuracy",)})[0].topics == ("accuracy",)
 
 
 # --- prompts and usage --------------------------------------------------------------------
