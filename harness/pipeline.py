@@ -73,7 +73,7 @@ class RunResult:
     """A run as `harness.run` returns it."""
 
     folder: Path
-    verdict: tuple[str, ...]  # the report's sentences
+    verdict: tuple[str, ...]  # the report's sentences, what it warns of last
     unscorable: float  # share of the models' planned cells, controls left out
     not_run: int
     max_unscored: float = 1.0
@@ -435,6 +435,7 @@ def _result(
     run: Run, scorers: Mapping[str, Any], *, generalise_variants: bool = False
 ) -> RunResult:
     from harness.analysis import analyse
+    from harness.analysis.warnings import lines
     from harness.report.page import write
 
     folder = run.store.folder
@@ -445,6 +446,7 @@ def _result(
     asked = [a.outcome for a in run.answered.values() if a.cell.model not in controls]
     unscorable = sum(outcome in UNSCORABLE for outcome in asked) / max(len(asked), 1)
     verdict = tuple(f"{s.topic.capitalize()}: {s.text}" for s in results.verdict)
+    verdict += lines(results.warnings)
     result = RunResult(
         folder, verdict, unscorable, counts["not_run"], run.manifest.max_unscored,
         len(results.unmet),

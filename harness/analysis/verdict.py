@@ -55,7 +55,6 @@ def verdict(
     """Which model is accurate and which is stable, what that rests on, and whether it is good
     enough: first where the suite says what is, else last.
 
-
     The classifier, the scorers, the gold, and how many cells have an answer, with why the others
     have none. `floors` holds, by model, the floor control that comes nearest by the headline of
     accuracy and how far the model lies above it.

@@ -21,6 +21,7 @@ from harness.stats.ranks import LEVEL
 
 NOTES = 5  # more distinct notes of a model than this are counted, not quoted
 NOTE_CHARACTERS = 160
+LINES = 5  # warnings that a terminal shows; the report shows all
 # Notes of backends by their words: which lines of the verdict they are about. Any other may make
 # models incomparable.
 _NOTE_TOPICS: tuple[tuple[str, tuple[str, ...]], ...] = (
@@ -49,6 +50,14 @@ def heeded(verdict: Sequence[Sentence], warned: Sequence[RunWarning]) -> tuple[S
             sentence = replace(sentence, text=text, tone="unsure")
         found.append(sentence)
     return tuple(found)
+
+
+def lines(warnings: Sequence[str]) -> tuple[str, ...]:
+    """The first few warnings as lines of a terminal, and how many more the report has."""
+    left = len(warnings) - LINES
+    shown = tuple(f"Warning: {text}" for text in warnings[:LINES])
+    more = f"Warning: {left:,} more {plural('warning', left)} in the report"
+    return (*shown, more) if left > 0 else shown
 
 
 def served_versions(summaries: Sequence[ModelSummary]) -> list[RunWarning]:

@@ -13,7 +13,7 @@ import harness
 from harness.analysis import answer_sets
 from harness.analysis.anomalies import Answer
 from harness.analysis.failures import words_of
-from harness.analysis.warnings import classifier_warnings, heeded, planned
+from harness.analysis.warnings import classifier_warnings, heeded, lines, planned
 from harness.pipeline import report
 from harness.records import Generation, Message, Request, Sampling
 from harness.results import ClassifierPage, Estimate, Results, RunWarning, Sentence
@@ -175,6 +175,12 @@ def test_no_line_stays_favourable_that_a_warning_is_about() -> None:
     assert [s.tone for s in found.values()] == ["unsure", "good", "good", "bad"]
     assert found["accuracy"].text == "All is well. But 2 warnings are about this."
     assert found["gold"].text == "All is well."
+
+
+def test_a_terminal_shows_the_first_warnings_and_counts_the_rest() -> None:
+    assert lines([]) == ()
+    assert lines(["a"]) == ("Warning: a",)
+    assert lines(list("abcdefg"))[4:] == ("Warning: e", "Warning: 2 more warnings in the report")
 
 
 def test_labels_without_gold_take_the_tick_from_the_gold(tmp_path: Path) -> None:
