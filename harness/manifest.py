@@ -89,6 +89,8 @@ class Manifest:
     human_labels: Mapping[str, str] | None = None
     label_map: Mapping[str, str] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
+    topics: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # of warnings, by sentence
+    max_cost: float | None = None
     versions: Mapping[str, str] = field(default_factory=dict)
     samples_hash: str = ""
     scorers_added: tuple[str, ...] = ()  # by `harness score`, beside the suite's
@@ -154,6 +156,7 @@ class Manifest:
     def of(cls, suite: Suite, inputs: Inputs, plan: Plan) -> Manifest:
         """The manifest of a plan."""
         cluster = _cluster(inputs)
+        warned = _warnings(suite, plan, inputs)
         return cls(
             suite=suite.name,
             about=suite.about,
@@ -207,7 +210,9 @@ class Manifest:
             require=suite.require,
             human_labels=suite.human_labels,
             label_map=suite.label_map,
-            warnings=(*_warnings(suite, plan, inputs), *inputs.notes, *plan.notes),
+            warnings=(*(text for text, _ in warned), *inputs.notes, *plan.notes),
+            topics=dict(warned) | dict.fromkeys(plan.notes, ("coverage",)),
+            max_cost=suite.max_cost,
             versions=_versions(),
             samples_hash=samples_hash(inputs.samples),
             files=file_hashes(suite),
@@ -257,33 +262,34 @@ def _cluster(inputs: Inputs) -> str:
     return "cluster" if any(sample.cluster for sample in inputs.samples) else "sample"
 
 
-def _warnings(suite: Suite, plan: Plan, inputs: Inputs) -> tuple[str, ...]:
-    found = []
+def _warnings(suite: Suite, plan: Plan, inputs: Inputs) -> list[tuple[str, tuple[str, ...]]]:
+    """Sentences, each with the lines of the verdict that it is about."""
+    found: list[tuple[str, tuple[str, ...]]] = []
     for family, labels in plan.labels_without_gold.items():
         if labels:
             what = "for the labels" if inputs.gold[family].records else "at all; the labels are"
             likely = joins.hint(labels, plan.gold_without_label[family], "gold")
-            found.append(f"Family {family} has no gold {what} {', '.join(labels)}{likely}.")
+            text = f"Family {family} has no gold {what} {', '.join(labels)}{likely}."
+            found.append((text, ("gold",)))
     for family, labels in plan.gold_without_label.items():
         if labels:
-            found.append(
-                f"The gold of family {family} speaks of labels that do not occur: "
-                f"{', '.join(labels)}."
-            )
+            text = f"The gold of family {family} speaks of labels that do not occur: "
+            found.append((f"{text}{', '.join(labels)}.", ()))
     asked = {planned.cell.model for planned in plan.cells}
     for model in suite.models:
         if model.name not in asked and not model.control:
             reasons = sorted({reason for name, reason in plan.not_planned if name == model.name})
-            found.append(f"Model {model.name} is asked nothing: {'; '.join(reasons)}.")
+            text = f"Model {model.name} is asked nothing: {'; '.join(reasons)}."
+            found.append((text, ("coverage",)))
     unpriced = [spec.name for spec in suite.models if spec.price is None and not spec.control]
     if suite.max_cost is not None and unpriced:
-        found.append(f"limits.max_cost does not count {', '.join(unpriced)}: give each a price.")
+        text = f"limits.max_cost does not count {', '.join(unpriced)}: give each a price."
+        found.append((text, ()))
     for spec in suite.families:
         for variant, reason in spec.left_out.items():
-            found.append(
-                f"Variant {variant} of family {spec.family.name} is left out: it {reason}."
-            )
-    return tuple(found)
+            text = f"Variant {variant} of family {spec.family.name} is left out: it {reason}."
+            found.append((text, ()))
+    return found
 
 
 def _versions() -> dict[str, str]:

@@ -15,16 +15,23 @@ def cell_outcome(generation: Generation | None, schema: Mapping[str, Any] | None
     """The outcome of a cell; a missing generation was not run.
 
     What the backend saw stands first; then a blank text is `empty`, a refusal in words is
-    `refusal`, and an answer that breaks the schema asked for is `invalid_format`.
+    `refusal`, and an answer that breaks the schema asked for is `invalid_format`. Of an answer that
+    was stored before its finish reason was known to be a bad one, half is `truncated`.
     """
     if generation is None:
         return "not_run"
     if generation.outcome in UNSCORABLE or generation.outcome in ("refusal", "truncated"):
         return generation.outcome
-    if not generation.text.strip("\ufeff \t\r\n"):
-        return "empty"
-    from harness.backends.answers import refused, validate
+    from harness.backends.answers import blank, refused, validate
+    from harness.backends.known import ending
 
+    ended = ending(generation.finish_reason)
+    if ended in ("cut", "failed"):
+        return "truncated"
+    if ended == "refused":
+        return "refusal"
+    if blank(generation.text):
+        return "empty"
     if refused(generation.text):
         return "refusal"
     if schema is not None and validate(generation.text, schema)[1] is not None:

@@ -78,7 +78,7 @@ class RunResult:
     """A run as `harness.run` returns it."""
 
     folder: Path
-    verdict: tuple[str, ...]  # the report's sentences
+    verdict: tuple[str, ...]  # the report's sentences, what it warns of last
     ending: Ending
     failures: tuple[FailureKind, ...] = ()
     max_unscored: float | None = None  # what the suite allows
@@ -461,12 +461,14 @@ def _result(
     run: Run, scorers: Mapping[str, Any], *, generalise_variants: bool = False
 ) -> RunResult:
     from harness.analysis import analyse
+    from harness.analysis.warnings import lines
     from harness.report.page import write
 
     folder = run.store.folder
     results = analyse(run, scorers, generalise_variants=generalise_variants)
     write(results, folder / "report.html", folder / "blobs")
     verdict = tuple(f"{s.topic.capitalize()}: {s.text}" for s in results.verdict)
+    verdict += lines(results.warnings)
     failures, allowed = failure_kinds(run), run.manifest.max_unscored
     unmet = tuple(f"{one.asked} is not kept: {one.found}" for one in results.unmet)
     result = RunResult(folder, verdict, Ending.of(run, unmet), failures, allowed)

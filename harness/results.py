@@ -86,6 +86,62 @@ class Sentence:
 
 
 @dataclass(frozen=True)
+class RunWarning:
+    """What may be wrong with the run, in one sentence that says what to look at.
+
+    `topics` are the verdict's lines that it is about: none of them is favourable while it stands.
+    """
+
+    text: str
+    topics: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Cells of one model that have no score for one reason.
+
+    `why` is what the failures say, with ids and numbers struck out; `example` is a cell's id and
+    its own words.
+    """
+
+    model: str
+    outcome: str
+    why: str
+    count: int
+    example: tuple[str, str]
+
+
+@dataclass(frozen=True)
+class FailureShare:
+    """How a model's cells without a score fall on the levels of `axis`: variant, arm, ... or label.
+
+    `counts` holds (level, without a score, planned), the largest share first. `p_adjusted` is of
+    "they fall on all levels alike", by permutation with samples kept whole, Holm-adjusted.
+    """
+
+    model: str
+    axis: str
+    counts: tuple[tuple[str, int, int], ...]
+    p_adjusted: float
+
+
+@dataclass(frozen=True)
+class AnomalyCount:
+    """Answers of one model that show one kind of anomaly, `count` of `of`.
+
+    `example` is a cell's id and an excerpt that shows it. `warned` says whether they are many
+    enough for a warning.
+    """
+
+    model: str
+    kind: str
+    count: int
+    of: int
+    example: tuple[str, str]
+    warned: bool = True
+
+
+@dataclass(frozen=True)
 class MetricSummary:
     """A metric of the run. `id` is `scorer.metric`; `version` is what all its scores share.
 
@@ -290,6 +346,8 @@ class ClassifierPage:
     """The classifier's own page. `confusion[i][j]` counts true class i predicted as j.
 
     `ece` and `brier` are of its confidence in the label it chose; `None` without probabilities.
+    `p_below_chance` is one-sided, of "predictions have nothing to do with the truth", small where
+    they agree less. `exchanged` names pairs of classes that are mostly predicted as each other.
     """
 
     name: str
@@ -304,6 +362,8 @@ class ClassifierPage:
     baselines: tuple[tuple[str, Estimate], ...] = ()  # name, balanced accuracy
     unlabelled: int = 0
     note: str = ""
+    p_below_chance: float | None = None  # by permutation
+    exchanged: tuple[tuple[str, str, float], ...] = ()  # classes, adjusted p
 
 
 @dataclass(frozen=True)
@@ -430,6 +490,9 @@ class Results:
     evaluation: Evaluation | None = None  # what the explainers are worth, where it was measured
     requirements: tuple[Requirement, ...] = ()
     manifest: Mapping[str, Any] = field(default_factory=dict)
+    failures: tuple[Failure, ...] = ()
+    failure_shares: tuple[FailureShare, ...] = ()
+    anomalies: tuple[AnomalyCount, ...] = ()
 
     @property
     def unmet(self) -> tuple[Requirement, ...]:

@@ -17,6 +17,7 @@ from numbers import Real
 from typing import Any, TypeVar, get_args
 
 from harness import serial
+from harness.backends.settle import settled
 from harness.budget import Budget, Price
 from harness.committer import Committer
 from harness.identity import request_key
@@ -389,7 +390,7 @@ def _as_generation(backend: Any, answer: Any) -> Generation:
         serial.dumps(answer)
     except (TypeError, ValueError) as error:
         return _failure(backend, f"returned a Generation that cannot be stored ({error})")
-    return answer
+    return settled(answer)
 
 
 def _failure(backend: Any, what: str) -> Generation:

@@ -11,16 +11,26 @@ from harness.analysis.agreement import agreements, human_labels
 from harness.analysis.classifier_page import classifier_page
 from harness.analysis.controls import metric_summaries, separations
 from harness.analysis.explainers import concepts, evaluation, explainers
+from harness.analysis.failures import failure_shares, failures, share_warnings
 from harness.analysis.mistakes import accuracy_by_label, on_mistakes, with_mistakes
 from harness.analysis.provenance import origin_warnings, origins, who_answered, with_taken
 from harness.analysis.requirements import requirements
 from harness.analysis.score_table import ScoreTable
 from harness.analysis.verdict import verdict, without_answers
 from harness.analysis.views import views
-from harness.analysis.warnings import answer_notes, served_versions
+from harness.analysis.warnings import (
+    anomalies,
+    anomaly_warnings,
+    answer_notes,
+    answer_set_warnings,
+    classifier_warnings,
+    heeded,
+    planned,
+    served_versions,
+)
 from harness.manifest import Manifest
 from harness.records import GoldRecord
-from harness.results import Comparison, GoldStatus, Rank, Results
+from harness.results import Comparison, GoldStatus, Rank, Results, RunWarning
 from harness.scoring import Run
 
 
@@ -60,9 +70,23 @@ def analyse(run: Run, scorers: Mapping[str, Any], *, generalise_variants: bool =
     required = requirements(table, metrics, manifest.require)
     against_truth = accuracy_by_label(table, invalid)
     mistakes = on_mistakes(table, against_truth) if against_truth else ()
-    said = verdict(
-        headlines, metrics, summaries, ranks, comparisons, floors, gold, agreed, required
+    page = classifier_page(run)
+    lost, shares, odd = failures(table), failure_shares(table), anomalies(run)
+    warned = (
+        *planned(manifest.warnings, manifest.topics),
+        *(RunWarning(text, ("agreement",)) for text in labels.warnings),
+        *served_versions(summaries),
+        *(RunWarning(text, ("accuracy", "stability")) for text in origin_warnings(origin)),
+        *classifier_warnings(page),
+        *anomaly_warnings(odd),
+        *answer_set_warnings(run),
+        *answer_notes(run),
+        *share_warnings(shares),
     )
+    said = verdict(
+        headlines, metrics, summaries, ranks, comparisons, floors, gold, agreed, required,
+        classifier=page, failures=lost,
+    )  # fmt: skip
     return Results(
         suite=manifest.suite,
         run=run.store.folder.name,
@@ -72,14 +96,10 @@ def analyse(run: Run, scorers: Mapping[str, Any], *, generalise_variants: bool =
         cluster=manifest.cluster_name,
         samples=len(run.samples),
         finished=run.complete,
-        verdict=with_taken(with_mistakes(said, against_truth or "", mistakes), origin),
-        warnings=(
-            *manifest.warnings,
-            *labels.warnings,
-            *served_versions(summaries),
-            *origin_warnings(origin),
-            *answer_notes(run),
+        verdict=heeded(
+            with_taken(with_mistakes(said, against_truth or "", mistakes), origin), warned
         ),
+        warnings=tuple(warning.text for warning in warned),
         metrics=metrics,
         models=summaries,
         ranks=tuple(ranks),
@@ -92,7 +112,7 @@ def analyse(run: Run, scorers: Mapping[str, Any], *, generalise_variants: bool =
         ),
         separations=tuple(separated),
         agreements=agreed,
-        classifier=classifier_page(run),
+        classifier=page,
         gold=gold,
         views=views(table, accuracy),
         explainers=explainers(run.attribution_records().values()),
@@ -117,6 +137,9 @@ def analyse(run: Run, scorers: Mapping[str, Any], *, generalise_variants: bool =
             "gold hash": manifest.gold_hash,
             "prompt hashes": {family.name: family.hash for family in manifest.families},
         },
+        failures=lost,
+        failure_shares=shares,
+        anomalies=odd,
     )
 
 

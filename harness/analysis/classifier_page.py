@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
+from itertools import combinations
 
 from harness.records import Prediction, Sample
 from harness.results import ClassifierPage, Estimate
 from harness.scoring import Run
-from harness.stats import calibration, intervals
+from harness.stats import calibration, intervals, permutation
+from harness.stats.ranks import LEVEL, holm
 
 
 def classifier_page(run: Run) -> ClassifierPage | None:
@@ -63,7 +66,31 @@ def classifier_page(run: Run) -> ClassifierPage | None:
             for name in run.manifest.baselines
         ),
         unlabelled=unlabelled,
+        p_below_chance=permutation.below_chance(true, predicted, clusters, seed=seed),
+        exchanged=_exchanged(true, predicted, clusters, classes),
         note="" if sure else "The classifier gives no probabilities, so calibration is unknown.",
+    )
+
+
+def _exchanged(
+    true: Sequence[str], predicted: Sequence[str], clusters: Sequence[str], classes: Sequence[str]
+) -> tuple[tuple[str, str, float], ...]:
+    """Pairs of classes that are predicted as each other, with their p (Fisher's, Holm-adjusted).
+
+    One sample of each cluster counts, the first.
+    """
+    first = {c: (t, p) for c, t, p in reversed(list(zip(clusters, true, predicted, strict=True)))}
+    counts = Counter(first.values())
+    from scipy.stats import fisher_exact
+
+    pairs = [
+        (a, b, fisher_exact([[counts[a, a], counts[a, b]], [counts[b, a], counts[b, b]]], "less"))
+        for a, b in combinations(classes, 2)
+        if counts[a, b] and counts[b, a]
+    ]
+    adjusted = holm([found.pvalue for *_, found in pairs]) if pairs else ()
+    return tuple(
+        (a, b, float(p)) for (a, b, _), p in zip(pairs, adjusted, strict=True) if p < LEVEL
     )
 
 

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import replace
 
 from harness.records import UNSCORABLE
 from harness.results import (
     ALL_MODELS,
     Agreement,
+    ClassifierPage,
     Comparison,
     Estimate,
+    Failure,
     GoldStatus,
     MetricSummary,
     ModelSummary,
@@ -45,12 +48,16 @@ def verdict(
     gold: GoldStatus,
     agreements: Sequence[Agreement] = (),
     requirements: Sequence[Requirement] = (),
+    *,
+    classifier: ClassifierPage | None = None,
+    failures: Sequence[Failure] = (),
 ) -> tuple[Sentence, ...]:
-    """Which model is accurate, which is stable, are the scorers valid, is the gold verified, and
-    whether that is good enough: first where the suite says what is, else last.
+    """Which model is accurate and which is stable, what that rests on, and whether it is good
+    enough: first where the suite says what is, else last.
 
-    `floors` holds, by model, the floor control that comes nearest by the headline of accuracy and
-    how far the model lies above it.
+    The classifier, the scorers, the gold, and how many cells have an answer, with why the others
+    have none. `floors` holds, by model, the floor control that comes nearest by the headline of
+    accuracy and how far the model lies above it.
     """
     by_id = {summary.id: summary for summary in metrics}
     own = [m for m in models if not m.control]
@@ -63,12 +70,13 @@ def verdict(
         if sentence.topic == "accuracy" and metric.validity != "invalid":
             sentence = _against_floors(sentence, floors)
         sentences.append(sentence)
+    sentences.append(_classifier(classifier))
     sentences.append(_scorers(metrics, headlines))
     people = _people(agreements)
     if people is not None:
         sentences.append(people)
     sentences.append(_gold(gold))
-    sentences.append(_coverage(models))
+    sentences.append(_coverage(models, failures))
     enough = _good_enough(requirements)
     return (enough, *sentences) if requirements else (*sentences, enough)
 
@@ -332,26 +340,90 @@ def _gold(gold: GoldStatus) -> Sentence:
     return Sentence("gold", text + ".", "good" if trusted else "unsure")
 
 
-def _coverage(models: Sequence[ModelSummary]) -> Sentence:
+def _classifier(page: ClassifierPage | None) -> Sentence:
+    """How right the labels are that the explanations are about, beside what chance would give."""
+    topic = "classifier"
+    if page is None:
+        return Sentence(topic, "This suite has none, so no label that is told can be wrong by it.")
+    estimate, table = page.balanced_accuracy, page.confusion
+    if estimate.value is None:
+        why = estimate.method or "no sample has a true label"
+        return Sentence(topic, f"{page.name}: how right it is cannot be said, as {why}.", "unsure")
+    right = sum(row[i] for i, row in enumerate(table))
+    total = sum(map(sum, table))
+    occurring = sum(1 for row in table if sum(row))
+    chance = 1 / max(occurring, 1)
+    text = f"{page.name}: right on {right:,} of {total:,} {plural('sample', total)}, balanced "
+    text += f"accuracy {figure(estimate)}"
+    about = "Balanced accuracy: mean share of each label's samples that are called by it."
+    if occurring < 2:
+        return Sentence(topic, f"{text}; all samples have one true label.", "unsure", about)
+    text += f", chance {number(chance)}"
+    if page.p_below_chance is not None and page.p_below_chance < LEVEL:
+        return Sentence(topic, f"{text}; it is below chance.", "bad", about)
+    shown = estimate.low is not None and estimate.low > chance
+    if not shown:
+        text += "; not shown to be better than chance"
+    return Sentence(topic, f"{text}.", "good" if shown else "unsure", about)
+
+
+HALF_ANSWERS = 0.05  # chosen: more cells without a whole answer than this leave coverage in doubt
+WHY_CHARACTERS = 120
+
+
+def _coverage(models: Sequence[ModelSummary], failures: Sequence[Failure]) -> Sentence:
     """What became of the models' cells; of the controls' where there are no models."""
     counted = [m for m in models if not m.control] or list(models)
     absent = sum(m.not_recorded for m in counted)
     planned = sum(m.planned for m in counted) + absent
     if not planned:
         return Sentence("coverage", "No cell was planned, so nothing was asked.", "bad")
-    lost = sum(m.outcomes.get(outcome, 0) for m in counted for outcome in UNSCORABLE)
-    not_run = sum(m.outcomes.get("not_run", 0) for m in counted)
+    totals = Counter[str]()
+    for m in counted:
+        totals.update(m.outcomes)
+    lost = sum(totals[outcome] for outcome in UNSCORABLE)
+    not_run = totals["not_run"]
     whose = "" if all(m.control for m in counted) else " of models"
     have = "has" if planned == 1 else "have"
     answered = planned - absent - lost - not_run
     text = f"{answered:,} of {planned:,} {plural('cell', planned)}{whose} {have} an answer"
+    halves = [
+        f"{totals[outcome]:,} {said[totals[outcome] > 1]}"
+        for outcome, said in _NOT_WHOLE.items()
+        if totals[outcome] and whose
+    ]
+    if halves:
+        text += f" ({', '.join(halves)})"
     if lost:
         text += f"; {lost:,} could not be scored"
     if not_run:
         text += f"; {not_run:,} were not run"
     if absent:
         text += f"; {absent:,} have none recorded"
-    return Sentence("coverage", text + ".", "unsure" if lost or not_run or absent else "good")
+    text += f".{_most_frequent(failures, {m.name for m in counted})}"
+    doubtful = whose and sum(totals[name] for name in _NOT_WHOLE) > HALF_ANSWERS * planned
+    whole = not lost and not not_run and not absent and not doubtful
+    return Sentence("coverage", text, "good" if whole else "unsure")
+
+
+_NOT_WHOLE = {
+    "truncated": ("is cut off", "are cut off"),
+    "empty": ("is empty", "are empty"),
+    "refusal": ("refuses", "refuse"),
+}
+
+
+def _most_frequent(failures: Sequence[Failure], names: Container[str]) -> str:
+    """Why most of the cells failed that did, in the words of the failure; nothing without any."""
+    mine = [f for f in failures if f.model in names and f.outcome in (*UNSCORABLE, "several")]
+    if not mine:
+        return ""
+    first = max(mine, key=lambda failure: failure.count)
+    why = first.why.rstrip(".")
+    why = why if len(why) <= WHY_CHARACTERS else f"{why[: WHY_CHARACTERS - 1]}…"
+    text = f" Most often ({first.count:,} of {first.model}): {why}."
+    others = len(mine) - 1
+    return text + (f" {others:,} other {plural('reason', others)} below." if others else "")
 
 
 def _answered(model: ModelSummary) -> int:

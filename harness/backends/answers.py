@@ -1,14 +1,16 @@
-"""What an answer's text holds: reasoning, a refusal in words, JSON.
+"""What an answer's text holds: anything at all, a refusal in words, JSON.
 
-Pure functions on text, whoever wrote it. Reasoning between tags is set apart, refusals are told
-from doubts and disclaimers, and JSON is found in code fences and amid prose.
+Pure functions on text, whoever wrote it. Refusals are told from doubts and disclaimers, and JSON is
+found in code fences and amid prose.
 """
 
 from __future__ import annotations
 
+import html
 import json
 import math
 import re
+import unicodedata
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -37,29 +39,20 @@ def shortened(text: str, longest: int = 300) -> str:
     return line if len(line) <= longest else f"{line[: longest - 1]}…"
 
 
-_THINK = re.compile(r"<(/?)think(?:ing)?>|\[(/?)THINK\]", re.IGNORECASE)
+# Letters by their category that nobody sees: Braille's blank, Hangul's fillers, joiners.
+_UNSEEN = "\u2800\u3164\u115f\u1160\uffa0\u034f"
 
 
-def split_reasoning(text: str) -> tuple[str, str | None]:
-    """The answer and the reasoning written between `<think>` tags, `None` where there are none.
-
-    All that stands before a closing tag is reasoning, also where a chat template has swallowed
-    the opening tag; so is all that follows a tag that is never closed (cut off by the limit).
-    """
-    answer: list[str] = []
-    reasoning: list[str] = []
-    position = 0
-    thinking = False
-    for tag in _THINK.finditer(text):
-        closing = bool(tag[1] or tag[2])
-        (reasoning if thinking or closing else answer).append(text[position : tag.start()])
-        thinking = not closing
-        position = tag.end()
-    if not position:
-        return text, None
-    (reasoning if thinking else answer).append(text[position:])
-    thoughts = "\n\n".join(piece.strip() for piece in reasoning if piece.strip())
-    return "".join(answer).strip(), thoughts or None
+def blank(text: str) -> bool:
+    """Whether a text shows nothing: spaces, control and format characters, HTML's spaces."""
+    if "&" in text:
+        text = html.unescape(text)
+    return not any(
+        unicodedata.category(letter)[0] not in "CZ"
+        and letter not in _UNSEEN
+        and not "\ufe00" <= letter <= "\ufe0f"
+        for letter in text
+    )
 
 
 # A refusal opens the answer, is all there is to it, and refuses the request as such. Saying what

@@ -345,7 +345,7 @@ class OpenAI:
         if count is not None and count < limit and answer.outcome == "truncated":
             # A server may lower the limit, to its own or to the positions left, and not say so.
             notes.append(f"the server cut the answer off after {count} of {limit} tokens")
-        return replace(answer, notes=tuple(notes))
+        return replace(answer, notes=(*answer.notes, *notes))
 
     # --- the request ----------------------------------------------------------------------
 
@@ -507,9 +507,10 @@ class OpenAI:
         return self._without_secrets(answer)
 
     def _without_secrets(self, answer: Generation) -> Generation:
-        """A failure in a server's words, which may repeat a key; a filter's are the text."""
+        """A failure in a server's words, which may repeat a key; a filter's are a note."""
         error = None if answer.error is None else self._server.hide(answer.error)
-        return replace(answer, text=self._server.hide(answer.text), error=error)
+        notes = tuple(self._server.hide(note) for note in answer.notes)
+        return replace(answer, text=self._server.hide(answer.text), error=error, notes=notes)
 
     def _note(self, name: str) -> str:
         if name == "system":

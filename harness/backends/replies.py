@@ -11,15 +11,28 @@ import json
 import math
 import re
 from collections.abc import Collection
+from dataclasses import replace
 from typing import Any
 
-from harness.backends.answers import clean, shortened, split_reasoning
+from harness.backends.answers import clean, shortened
+from harness.backends.known import (
+    REASONING_FIELDS,
+    REFUSAL_PARTS,
+    TEXT_PARTS,
+    THINKING_PARTS,
+    WORST_FIRST,
+    ending,
+)
+from harness.backends.settle import CALLED_TOOL, NO_REASON, emptied, noted, settled
 from harness.records import Generation, Outcome
 
 LOWEST_LOGPROB = -9999.0  # vLLM's own stand-in for minus infinity, which JSON cannot hold
 
-_REFUSED = ("content_filter", "refusal", "safety")  # finish reasons
-_CUT_OFF = ("length", "max_tokens", "model_length")
+# What else of a choice may say why the answer ended, beside `finish_reason`.
+_REASONS = ("native_finish_reason", "finish_details", "done_reason", "stop_type")
+
+FILTERED = "a filter of the server answered instead of the model"
+NO_TEXT_PARTS = "parts of the answer are no text and left out ({}); look at what the server returns"
 
 
 def read_reply(body: str) -> Generation:
@@ -27,38 +40,31 @@ def read_reply(body: str) -> Generation:
     try:
         reply = json.loads(body)
     except (ValueError, RecursionError):
-        return _failed(
-            "server", f"the server's reply is not JSON: {shortened(body) or 'it is empty'}"
-        )
+        return _failed("server", _no_json(body))
     choices = reply.get("choices") if isinstance(reply, dict) else None
     choice = choices[0] if isinstance(choices, list) and choices else None
+    if isinstance(choice, dict) and isinstance(choice.get("text"), str):  # of /v1/completions
+        choice = {"message": {"content": choice["text"]}, **choice}
     if not isinstance(choice, dict) or not isinstance(choice.get("message"), dict):
         return _failed("server", f"the server's reply has no choices: {shortened(body)}")
+    if reply.get("error") or choice.get("error"):  # a gateway whose upstream failed halfway
+        said = json.dumps(reply.get("error") or choice.get("error"), ensure_ascii=False)
+        return _failed("server", f"the model failed while it answered: {shortened(said)}")
     message = choice["message"]
-    text, thoughts = _content(message.get("content"))
-    text, thought = split_reasoning(text)
-    spoken = [message.get("reasoning_content") or message.get("reasoning"), *thoughts, thought]
-    reasoning = "\n\n".join(clean(part) for part in spoken if isinstance(part, str) and part)
-    refusal = message.get("refusal")
-    reason = choice.get("finish_reason")
-    if reason == "error":  # a gateway whose upstream failed halfway
-        return _failed("server", f"the model failed while it answered: {shortened(body)}")
-    outcome: Outcome = "ok"
-    if reason in _REFUSED or (isinstance(refusal, str) and refusal.strip()):
-        outcome = "refusal"
-        text = text or clean(str(refusal or ""))
-    elif reason in _CUT_OFF:
-        outcome = "truncated"
-    elif not text.strip():
-        outcome = "empty"
+    text, thoughts, refusals, others = _content(message.get("content"))
+    spoken = [message[name] for name in REASONING_FIELDS if _filled(message.get(name))][:1]
+    spoken = spoken or _details(message.get("reasoning_details"))
+    reasoning = "\n\n".join(clean(part) for part in [*spoken, *thoughts] if _filled(part))
+    if _filled(message.get("refusal")):
+        refusals.append(clean(message["refusal"]))
+    reason = _reason(choice)
     usage = reply.get("usage")
     usage = usage if isinstance(usage, dict) else {}
     prompt_ids = reply.get("prompt_token_ids") or choice.get("prompt_token_ids")
-    return Generation(
+    found = Generation(
         text=text,
         reasoning=reasoning or None,
-        outcome=outcome,
-        finish_reason=_string(reason),
+        finish_reason=reason,
         prompt_tokens=_count(usage.get("prompt_tokens")),
         completion_tokens=_count(usage.get("completion_tokens")),
         prompt_token_ids=_ids(prompt_ids),
@@ -67,21 +73,89 @@ def read_reply(body: str) -> Generation:
         served_model=_string(reply.get("model")),
         fingerprint=_string(reply.get("system_fingerprint")),
     )
+    found = settled(found)
+    if found.outcome == "server":
+        return _failed("server", f"{found.error}: {shortened(body)}")
+    if refusals:
+        found = replace(found, outcome="refusal")
+    if found.outcome == "refusal":
+        found = replace(found, text=found.text or "\n".join(refusals))
+    if reason is None:
+        found = noted(found, NO_REASON)
+    if message.get("tool_calls") or message.get("function_call"):
+        found = noted(found, CALLED_TOOL)
+    if others:
+        found = noted(found, NO_TEXT_PARTS.format(", ".join(sorted(others))))
+    return emptied(found)
 
 
-def _content(content: object) -> tuple[str, list[str]]:
-    """Text and thoughts; content is a string or, from some servers, a list of parts."""
+def _no_json(body: str) -> str:
+    if body.lstrip().startswith("data:"):
+        return f"the server streams although it was not asked to: {shortened(body)}"
+    return f"the server's reply is not JSON: {shortened(body) or 'it is empty'}"
+
+
+def _reason(choice: dict[str, Any]) -> str | None:
+    """Why the answer ended, in the server's word: of several the worst, since gateways soften.
+
+    `None` where nothing is said, also where the text "null" stands for nothing.
+    """
+    said = [choice.get("finish_reason"), *(choice.get(name) for name in _REASONS)]
+    said = [reason.get("type") if isinstance(reason, dict) else reason for reason in said]
+    words = [
+        clean(word).strip() if isinstance(word, str) else shortened(json.dumps(word), 60)
+        for word in said
+        if word is not None
+    ]
+    words = [word for word in words if word.casefold() not in ("", "null", "none")]
+    known = [word for word in words if ending(word) != "unknown"]
+    if known and ending(words[0]) != "unknown":  # only `finish_reason` itself may be unknown
+        words = known
+    return min(words, key=lambda word: WORST_FIRST.index(ending(word)), default=None)
+
+
+def _filled(value: object) -> bool:
+    return isinstance(value, str) and bool(value.strip())
+
+
+def _details(details: object) -> list[str]:
+    """OpenRouter's `reasoning_details`: a list of texts and summaries."""
+    rows = [row for row in details if isinstance(row, dict)] if isinstance(details, list) else []
+    return [str(row.get("text") or row.get("summary") or "") for row in rows]
+
+
+def _content(content: object) -> tuple[str, list[str], list[str], set[str]]:
+    """Text, thoughts, refusals and the types of parts that are none of these.
+
+    Content is a string or, from some servers, a part or a list of parts.
+    """
     if isinstance(content, str):
-        return clean(content), []
+        return clean(content), [], [], set()
+    if isinstance(content, dict):  # one part, or Gemini's {"parts": [...]}
+        content = content.get("parts") if isinstance(content.get("parts"), list) else [content]
     texts: list[str] = []
     thoughts: list[str] = []
+    refusals: list[str] = []
+    others: set[str] = set()
     for part in content if isinstance(content, list) else ():
-        if isinstance(part, dict) and part.get("type") == "thinking":
-            inner = part.get("thinking")
+        if isinstance(part, str):
+            texts.append(part)
+            continue
+        kind = part.get("type") if isinstance(part, dict) else None
+        if not isinstance(part, dict):
+            others.add(type(part).__name__)
+        elif kind in THINKING_PARTS or part.get("thought") is True:
+            inner = next(
+                (part[name] for name in (str(kind), "text", "thinking") if part.get(name)), ""
+            )
             thoughts.append(inner if isinstance(inner, str) else _content(inner)[0])
-        elif isinstance(part, dict) and isinstance(part.get("text"), str):
+        elif kind in REFUSAL_PARTS:
+            refusals.append(clean(str(part.get("refusal") or part.get("text") or "")))
+        elif isinstance(part.get("text"), str) and (kind is None or kind in TEXT_PARTS):
             texts.append(part["text"])
-    return clean("".join(texts)), thoughts
+        else:
+            others.add(shortened(str(kind), 40))
+    return clean("".join(texts)), thoughts, refusals, others
 
 
 def _string(value: object) -> str | None:
@@ -160,9 +234,12 @@ def true_status(status: int, body: str) -> int:
         reply = json.loads(body)
     except (ValueError, RecursionError):
         return status
-    if not isinstance(reply, dict) or reply.get("choices") or not reply.get("error"):
+    if not isinstance(reply, dict) or reply.get("choices"):
         return status
-    code = reply["error"].get("code") if isinstance(reply["error"], dict) else None
+    error = reply if reply.get("object") == "error" else reply.get("error")
+    if not error:
+        return status
+    code = error.get("code") if isinstance(error, dict) else None
     code = _CODES.get(code, code) if isinstance(code, str) else code
     return code if isinstance(code, int) and 400 <= code < 600 else 400
 
@@ -217,8 +294,19 @@ def read_failure(status: int, body: str) -> Generation:
     if status != 429 and _TOO_LONG.search(body):
         return _failed("too_long", f"the prompt is too long for the model: {said}")
     if status in (400, 403) and _FILTERED.search(body):
-        return Generation(said, outcome="refusal", finish_reason="content_filter")
+        # The words are the filter's, not the model's, so they are no answer that could be scored.
+        note = f"{FILTERED}: {shortened(body) if _completion(body) else said}"
+        return Generation(outcome="refusal", finish_reason="content_filter", notes=(note,))
     return _failed("server", f"the server answered HTTP {status}" + (f": {said}" if said else ""))
+
+
+def _completion(body: str) -> bool:
+    """Whether the body of an error holds a chat completion."""
+    try:
+        reply = json.loads(body)
+    except (ValueError, RecursionError):
+        return False
+    return isinstance(reply, dict) and bool(reply.get("choices"))
 
 
 def _failed(outcome: Outcome, error: str) -> Generation:

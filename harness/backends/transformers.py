@@ -17,9 +17,10 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from harness import fields
-from harness.backends.answers import clean, split_reasoning
+from harness.backends.answers import blank, clean
 from harness.backends.chat import Chat, media_of
 from harness.backends.checkpoint import find, move, pick_device, said
+from harness.backends.reasoning import split_reasoning
 from harness.identity import digest
 from harness.records import Capabilities, Generation, Outcome, Request
 
@@ -290,7 +291,7 @@ class Transformers:
         outcome: Outcome = "ok"
         if not whole and before is None:
             outcome = "truncated"
-        elif not answer.strip():
+        elif blank(answer):
             outcome = "empty"
         wanted = request.extras.get("logprobs") is not None
         return Generation(

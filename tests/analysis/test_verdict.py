@@ -8,8 +8,10 @@ from harness.analysis.verdict import verdict
 from harness.records import Metric
 from harness.results import (
     Agreement,
+    ClassifierPage,
     Comparison,
     Estimate,
+    Failure,
     GoldStatus,
     MetricSummary,
     ModelSummary,
@@ -238,3 +240,72 @@ def test_one_of_a_thing_is_not_called_by_its_plural() -> None:
     found = sentences([model("a", 0.8, ok=1)], gold=GoldStatus(1, 1, {"draft": 1}, 1, 1))
     assert found["gold"].text.startswith("1 claim in 1 record (1 draft)")
     assert found["coverage"].text == "1 of 1 cell of models has an answer."
+
+
+def page(right: int, wrong: int, **fields: object) -> ClassifierPage:
+    """A classifier that is so often right on each of two labels, with the interval of that."""
+    value = right / (right + wrong)
+    estimate = Estimate(value, max(0.0, value - 0.2), min(1.0, value + 0.2), 2 * (right + wrong))
+    counts = ((right, wrong), (wrong, right))
+    return ClassifierPage("forest", ("a", "b"), counts, estimate, estimate, None, **fields)
+
+
+def classifier(found: ClassifierPage | None) -> Sentence:
+    sentences = verdict([], [], [], [], [], {}, GOLD, classifier=found)
+    return next(s for s in sentences if s.topic == "classifier")
+
+
+@pytest.mark.parametrize(
+    ("right", "wrong", "p", "tone", "words"),
+    [
+        (18, 2, 1.0, "good", "right on 36 of 40 samples"),
+        (12, 8, 1.0, "unsure", "not shown to be better than chance"),
+        (2, 18, 0.001, "bad", "it is below chance"),
+        (9, 11, 0.4, "unsure", "not shown to be better than chance"),
+    ],
+)
+def test_the_classifier_is_held_against_chance(
+    right: int, wrong: int, p: float, tone: str, words: str
+) -> None:
+    found = classifier(page(right, wrong, p_below_chance=p))
+    assert found.tone == tone
+    assert words in found.text
+    assert "chance .50" in found.text
+
+
+def test_a_classifier_that_cannot_be_judged_is_said_to_be_so() -> None:
+    nothing = Estimate(None, method="no sample has a true and a predicted label")
+    found = classifier(ClassifierPage("forest", ("a", "b"), (), nothing, nothing, None))
+    assert found.tone == "unsure"
+    assert "cannot be said, as no sample has a true" in found.text
+    one = ClassifierPage("forest", ("a", "b"), ((9, 0), (0, 0)), Estimate(1.0, 0.7, 1.0), Estimate(1.0, 0.7, 1.0), None)  # fmt: skip
+    assert classifier(one).tone == "unsure"
+    assert "This suite has none" in classifier(None).text
+
+
+@pytest.mark.parametrize("outcome", ["truncated", "empty", "refusal"])
+def test_answers_that_are_none_or_half_of_one_leave_coverage_undecided(outcome: str) -> None:
+    found = sentences([model("a", 0.5, **{outcome: 480})])["coverage"]
+    assert found.tone == "unsure"
+    assert found.text.startswith("480 of 480 cells of models have an answer (480 ")
+    some = sentences([model("a", 0.5, ok=476, **{outcome: 4})])["coverage"]
+    assert some.tone == "good"
+    assert "(4 " in some.text
+
+
+def test_why_most_cells_failed_is_said_in_the_words_of_the_failure() -> None:
+    failures = (
+        Failure("a", "server", "the server answered HTTP 500: out of memory.", 6, ("a/x", "")),
+        Failure("a", "transport", "nothing came within … s", 2, ("a/y", "")),
+        Failure("control:gold", "server", "something else", 99, ("g", "")),
+    )
+    models = [
+        model("a", 0.5, ok=4, server=6, transport=2),
+        model("control:gold", 1.0, control=True),
+    ]
+    found = verdict([], [], models, [], [], {}, GOLD, failures=failures)
+    text = next(s.text for s in found if s.topic == "coverage")
+    assert text.endswith(
+        "8 could not be scored. Most often (6 of a): the server answered HTTP 500: out of memory. "
+        "1 other reason below."
+    )

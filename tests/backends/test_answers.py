@@ -11,10 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.backends.answers import (
+    blank,
     clean,
     parse_json,
     refused,
-    split_reasoning,
     validate,
 )
 from harness.records import HarnessError
@@ -44,27 +44,17 @@ def test_a_surrogate_pair_is_joined_and_a_lone_surrogate_replaced() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "answer", "reasoning"),
-    [
-        ("plain <b>text</b>", "plain <b>text</b>", None),
-        ("<think>\nwhy\n</think>\n\nthat", "that", "why"),
-        ("why\n</think>\nthat", "that", "why"),
-        ("<think>why, and then the limit", "", "why, and then the limit"),
-        ("<think></think>that", "that", None),
-        ("<think>a</think>b<think>c</think>d", "bd", "a\n\nc"),
-        ("<think>a<think>b</think>c</think>d", "d", "a\n\nb\n\nc"),
-        ("[THINK]a[/THINK]b", "b", "a"),
-        ("<THINKING>a</THINKING>b", "b", "a"),
-    ],
-)
-def test_reasoning_between_tags_is_set_apart(text: str, answer: str, reasoning: str | None) -> None:
-    assert split_reasoning(text) == (answer, reasoning)
+    "text",
+    ["", " \n\t", "\ufeff", "\u200b\u200d\u2060", "\u2800\u2800", "\u3164", "\u00ad", "\x00\x07",
+     "&nbsp;&nbsp;", "&#8203;", "\ufe0f", "\u3000", "\u2028"],
+)  # fmt: skip
+def test_a_text_of_letters_that_nobody_sees_is_blank(text: str) -> None:
+    assert blank(text)
 
 
-@given(st.text("ab \n"), st.text("cd \n"))
-def test_no_word_of_the_reasoning_reaches_the_answer(thought: str, answer: str) -> None:
-    for text in (f"<think>{thought}</think>{answer}", f"{thought}</think>{answer}"):
-        assert split_reasoning(text) == (answer.strip(), thought.strip() or None)
+@pytest.mark.parametrize("text", ["a", ".", "é", "好", "\U0001f600", "&amp;", "­x", "ـ"])
+def test_a_text_that_shows_anything_is_not_blank(text: str) -> None:
+    assert not blank(text)
 
 
 # --- refusals -----------------------------------------------------------------------------

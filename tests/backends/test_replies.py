@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from harness.backends.answers import blank
 from harness.backends.replies import (
     LOWEST_LOGPROB,
     read_failure,
@@ -54,11 +55,170 @@ def test_the_outcome_follows_from_text_and_finish_reason(
     assert read_reply(reply(message, finish)).outcome == outcome
 
 
+WHOLE = "Gastritis is an inflammation of the stomach's lining. Bacteria are a common cause."
+HALF = WHOLE[:40]
+
+# Who says it so stands in `harness/backends/known.py`.
+FINISHES = [
+    *((word, "ok") for word in ("stop", "STOP", "eos", "eos_token", "EOS_TOKEN", "end_turn", "EndTurn",
+      "stop_sequence", "COMPLETE", "eosFound", "FINISH_REASON_STOP", "FinishReason.STOP", " stop ")),
+    *((word, "truncated") for word in ("length", "Length", "LENGTH", "max_tokens", "MAX_TOKENS",
+      "maxTokens", "max-tokens", "FinishReason.MAX_TOKENS", "FINISH_REASON_MAX_TOKENS", "model_length",
+      "model_context_window_exceeded", "modelContextWindowExceeded", "contextLengthReached", "limit",
+      "maxPredictedTokensReached", "token_limit", "time_limit", "pause_turn", "incomplete")),
+    *((word, "refusal") for word in ("content_filter", "ContentFilter", "content-filter", "SAFETY",
+      "refusal", "guardrail_intervened", "content_filtered", "PROHIBITED_CONTENT", "BLOCKLIST", "SPII",
+      "RECITATION", "sensitive", "ERROR_TOXIC")),
+    *((word, "server") for word in ("abort", "ABORT", "aborted", "network_error", "error", "cancelled",
+      "canceled", "insufficient_system_resource", "modelUnloaded", "failed", "unload", "load",
+      "MALFORMED_FUNCTION_CALL", "malformed_model_output")),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("finish", "outcome"), FINISHES)
+def test_a_finish_reason_is_known_whatever_its_case_and_separators(
+    finish: str, outcome: str
+) -> None:
+    generation = read_reply(reply({"content": HALF}, finish))
+    assert generation.outcome == outcome
+    assert not generation.notes
+    if outcome == "server":
+        assert generation.text == ""
+        assert finish.strip() in (generation.error or "")
+
+
+@pytest.mark.parametrize("finish", [None, "", "null", "None", " "])
+def test_a_server_that_does_not_say_why_it_ended_gets_a_note(finish: str | None) -> None:
+    generation = read_reply(reply({"content": HALF}, finish))
+    assert (generation.outcome, generation.text) == ("ok", HALF)
+    assert "does not say why the answer ended" in generation.notes[0]
+
+
+@pytest.mark.parametrize(
+    "finish", ["banana", "STOPPED_BY_PEER", "stop!length", 3, ["banana"], {"type": "peer"}]
+)
+def test_a_finish_reason_that_nobody_knows_is_scored_with_a_note(finish: Any) -> None:
+    generation = read_reply(reply({"content": HALF}, finish))
+    assert (generation.outcome, generation.text) == ("ok", HALF)
+    assert "is unknown here" in generation.notes[0]
+
+
+@pytest.mark.parametrize(
+    ("more", "outcome"),
+    [
+        ({"finish_reason": "stop", "native_finish_reason": "MAX_TOKENS"}, "truncated"),
+        ({"finish_reason": "stop", "native_finish_reason": "end_turn"}, "ok"),
+        ({"finish_reason": "stop", "native_finish_reason": "a word of its own"}, "ok"),
+        ({"finish_reason": None, "finish_details": {"type": "max_tokens"}}, "truncated"),
+        ({"finish_reason": None, "finish_details": {"type": "stop"}}, "ok"),
+        ({"finish_reason": {"type": "length", "length": 40}}, "truncated"),
+        ({"finish_reason": {"type": "abort", "message": "aborted"}}, "server"),
+        ({"finish_reason": None, "done_reason": "length"}, "truncated"),
+        ({"finish_reason": None, "stop_type": "eos"}, "ok"),
+        ({"finish_reason": None, "stop_type": "limit"}, "truncated"),
+        ({"finish_reason": "stop", "error": {"code": 502, "message": "upstream"}}, "server"),
+    ],
+)
+def test_of_several_reasons_the_worst_counts(more: dict[str, Any], outcome: str) -> None:
+    body = {"choices": [{"message": {"content": HALF}, **more}]}
+    generation = read_reply(json.dumps(body))
+    assert generation.outcome == outcome
+    assert not generation.notes
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        {"content": None, "reasoning_content": WHOLE},
+        {"content": "", "reasoning": WHOLE},
+        {"content": "\u200b", "thinking": WHOLE},
+        {"content": None, "reasoning_details": [{"type": "reasoning.text", "text": WHOLE}]},
+        {"content": [{"type": "thinking", "thinking": WHOLE}]},
+        {"content": [{"text": WHOLE, "thought": True}]},
+        {"content": f"<think>{WHOLE}"},
+    ],
+)
+def test_an_answer_that_stands_in_the_reasoning_alone_is_empty(message: dict[str, Any]) -> None:
+    generation = read_reply(reply(message))
+    assert (generation.outcome, generation.reasoning) == ("empty", WHOLE)
+    assert blank(generation.text)
+
+
+def test_a_limit_that_is_spent_on_reasoning_is_a_truncation_and_not_an_empty_answer() -> None:
+    generation = read_reply(reply({"content": None, "reasoning_content": HALF}, "length"))
+    assert (generation.outcome, generation.text, generation.reasoning) == ("truncated", "", HALF)
+
+
+@pytest.mark.parametrize("content", ["\u200b\u200d", "\u2800", "&nbsp;", "\ufeff \n", "\u3164"])
+def test_an_answer_of_letters_that_nobody_sees_is_empty(content: str) -> None:
+    assert read_reply(reply({"content": content})).outcome == "empty"
+
+
+@pytest.mark.parametrize(
+    ("content", "text", "outcome"),
+    [
+        ([{"type": "text", "text": "a"}, {"type": "output_text", "text": "b"}], "ab", "ok"),
+        ({"type": "text", "text": "a"}, "a", "ok"),
+        ({"parts": [{"text": "why", "thought": True}, {"text": "a"}]}, "a", "ok"),
+        (["a", "b"], "ab", "ok"),
+        ([{"type": "refusal", "refusal": "I can't."}], "I can't.", "refusal"),
+        (
+            [{"type": "text", "text": "half"}, {"type": "refusal", "refusal": "no"}],
+            "half",
+            "refusal",
+        ),
+    ],
+)
+def test_content_in_parts_is_read_by_the_type_of_each(
+    content: object, text: str, outcome: str
+) -> None:
+    generation = read_reply(reply({"content": content}))
+    assert (generation.text, generation.outcome) == (text, outcome)
+    assert not generation.notes
+
+
+def test_a_part_that_is_no_text_is_left_out_with_a_note() -> None:
+    parts = [{"type": "text", "text": "a"}, {"type": "image_url", "image_url": {"url": "data:"}}, 3]
+    generation = read_reply(reply({"content": parts}))
+    assert generation.text == "a"
+    assert "(image_url, int)" in generation.notes[0]
+
+
+@pytest.mark.parametrize("finish", ["tool_calls", "tool_use", "function_call", "stop"])
+@pytest.mark.parametrize(("content", "outcome"), [(None, "empty"), ("I look it up.", "ok")])
+def test_a_call_of_a_tool_is_no_answer_and_is_noted(
+    finish: str, content: str | None, outcome: str
+) -> None:
+    called = [{"function": {"name": "look", "arguments": "{}"}}]
+    generation = read_reply(reply({"content": content, "tool_calls": called}, finish))
+    assert generation.outcome == outcome
+    assert len(generation.notes) == 1
+    assert "called a tool" in generation.notes[0]
+
+
+def test_the_shape_of_a_text_completion_is_read_as_well() -> None:
+    body = {"choices": [{"text": "an answer", "finish_reason": "length"}]}
+    generation = read_reply(json.dumps(body))
+    assert (generation.text, generation.outcome) == ("an answer", "truncated")
+
+
+def test_a_server_that_streams_unasked_is_told_so() -> None:
+    chunk = {"object": "chat.completion.chunk", "choices": [{"delta": {"content": "an"}}]}
+    generation = read_reply(f"data: {json.dumps(chunk)}\n\ndata: [DONE]\n\n")
+    assert generation.outcome == "server"
+    assert "streams although it was not asked to" in (generation.error or "")
+
+
 @pytest.mark.parametrize(
     "message",
     [
         {"content": "answer", "reasoning_content": "thought"},
         {"content": "answer", "reasoning": "thought"},
+        {"content": "answer", "thinking": "thought"},
+        {"content": "answer", "reasoning_content": "thought", "reasoning": "thought"},
+        {"content": "<|channel|>analysis<|message|>thought<|end|><|start|>assistant<|channel|>final"
+                    "<|message|>answer"},
+        {"content": "<seed:think>thought</seed:think>answer"},
         {"content": "<think>thought</think>answer"},
         {"content": "thought</think>answer"},
         {"content": [{"type": "thinking", "thinking": [{"type": "text", "text": "thought"}]},
@@ -128,6 +288,7 @@ def test_no_reply_at_all_raises(body: object) -> None:
         ('{"error": {"message": "busy", "code": 429}}', 429),
         ('{"error": "Input validation error", "error_type": "validation"}', 400),
         ('{"error": {"code": 7}}', 400),
+        ('{"object": "error", "message": "no such model", "code": 404}', 404),
         ('{"error": null, "choices": []}', 200),
         (reply({"content": 'an "error"'}), 200),
         ('"error"', 200),
@@ -139,6 +300,16 @@ def test_an_error_sent_with_status_200_is_known_for_what_it_is(body: str, status
 
 def test_an_answer_that_broke_off_with_an_error_is_a_failure_of_the_server() -> None:
     assert read_reply(reply({"content": "half an"}, "error")).outcome == "server"
+
+
+COMPLETION = reply({"role": "assistant", "content": None}, "content_filter")
+
+
+@pytest.mark.parametrize("body", [COMPLETION, reply({"content": "half of an"}, "content_filter")])
+def test_a_filter_that_answers_with_a_completion_gives_no_text_to_score(body: str) -> None:
+    generation = read_failure(400, body)
+    assert (generation.outcome, generation.text) == ("refusal", "")
+    assert '"finish_reason": "content_filter"' in generation.notes[0]
 
 
 # --- failures -----------------------------------------------------------------------------

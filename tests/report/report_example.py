@@ -31,6 +31,7 @@ from harness.records import (
 )
 from harness.results import (
     Agreement,
+    AnomalyCount,
     ArmEffect,
     Breakdown,
     ClaimVerdict,
@@ -39,6 +40,8 @@ from harness.results import (
     Estimate,
     ExplainerSummary,
     Explanation,
+    Failure,
+    FailureShare,
     GoldStatus,
     MetricSummary,
     ModelSummary,
@@ -178,6 +181,20 @@ def example(seed: int = 7, samples: int = 6, explanations: int = 10) -> Results:
         warnings=(
             "north-1b was served under two names, so its answers may come from two models.",
             "Only 8 conditions: intervals use t with 7 degrees of freedom.",
+        ),
+        failures=(
+            Failure("north-1b", "server", "the server answered HTTP 500: out of memory at …", 12,
+                    ("north-1b/s1/gi/base/predicted/causes/1",
+                     "the server answered HTTP 500: out of memory at 0x7f")),
+            Failure("north-1b", "not_run", "not asked", 3,
+                    ("north-1b/s2/gi/base/predicted/causes/1", "")),
+        ),
+        failure_shares=(
+            FailureShare("north-1b", "variant", (("gi/json", 12, 60), ("gi/base", 0, 60)), 0.004),
+        ),
+        anomalies=(
+            AnomalyCount("delta-large", "marks of a chat template", 4, 480,
+                         ("delta-large/s1/gi/base/predicted/causes/1", "<|im_end|>")),
         ),
         metrics=tuple(
             MetricSummary(key, scorer, metric, hashlib.sha256(key.encode()).hexdigest(), validity)
@@ -386,7 +403,7 @@ def with_input(results: Results, medium: Media) -> Results:
 _AXES = {"aspect", "variant", "arm", "repeat"}
 _CLOSED = {
     "tone", "validity", "role", "outcome", "kind", "importance", "verdict", "headline", "direction",
-    "subject", "mime", "sha256", "outcomes", "arm", "by_status",
+    "subject", "mime", "sha256", "outcomes", "arm", "by_status", "axis",
 }  # fmt: skip
 
 
