@@ -228,6 +228,8 @@ class OpenAI:
         try:
             async with self._connected() as pool:
                 await server.send(pool.session, "models", None, seconds)
+        except TokenError:
+            return None  # nobody can sign in, but somebody is there
         except (aiohttp.ClientError, OSError, ValueError) as error:
             return f"there is no server at {server.shown}: {server.reason(error, seconds)}"
         return None
@@ -472,6 +474,9 @@ class OpenAI:
                         asked = backoff = 0.0  # the gate makes all of them wait
                 else:
                     again = tally.failed(line, ticket, answer, status)
+            except HarnessError as error:  # nothing could be sent, as without a token
+                line.failed(ticket, str(error), away=False, permanent=True)
+                raise
             except (aiohttp.ClientError, OSError) as error:
                 reason, asked = self._server.reason(error, self._timeout), None
                 said = f"no answer from {self._server.shown}: {reason}"
