@@ -70,6 +70,7 @@ def analyse(run: Run, scorers: Mapping[str, Any], *, generalise_variants: bool =
     required = requirements(table, metrics, manifest.require)
     against_truth = accuracy_by_label(table, invalid)
     mistakes = on_mistakes(table, against_truth) if against_truth else ()
+    measured = next((m.label for m in metrics if m.id == against_truth), "")
     page = classifier_page(run)
     lost, shares, odd = failures(table), failure_shares(table), anomalies(run)
     warned = (
@@ -96,9 +97,7 @@ def analyse(run: Run, scorers: Mapping[str, Any], *, generalise_variants: bool =
         cluster=manifest.cluster_name,
         samples=len(run.samples),
         finished=run.complete,
-        verdict=heeded(
-            with_taken(with_mistakes(said, against_truth or "", mistakes), origin), warned
-        ),
+        verdict=heeded(with_taken(with_mistakes(said, measured, mistakes), origin), warned),
         warnings=tuple(warning.text for warning in warned),
         metrics=metrics,
         models=summaries,
