@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from harness.records import UNSCORABLE
+from harness.results import NOT_RECORDED
 from harness.scoring import Run
 
 LOST_CONTROL = 1
@@ -64,10 +65,12 @@ class Ending:
             not_run += outcome == "not_run"
             infrastructure += failed
             limited += left
+        # A recording was asked for these cells, and has no answer to them.
+        absent = sum(model.not_planned.get(NOT_RECORDED, 0) for model in run.manifest.models)
         scorers = {spec.name for spec in run.manifest.scorers}
         unjudged = {n: c for n, c in meta.get("unjudged", {}).items() if n in scorers}
         return cls(
-            cells=count,
+            cells=count + absent,
             scored=count - unscorable - not_run,
             unscorable=unscorable,
             not_run=not_run,

@@ -36,7 +36,7 @@ from harness.results import NOT_RECORDED
 from harness.suite import FamilySpec, ModelSpec, Suite
 from harness.templates import Rendered
 
-NO_GOLD = "there is no gold, or no attribution, to answer from"
+NO_GOLD = "it has no answer to give, as there is no gold or attribution for it"
 """Why cells of a control are not planned."""
 
 # What an evidence summary says where no unit speaks for the label, and how it goes on to what

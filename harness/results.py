@@ -31,7 +31,7 @@ Validity = Literal["valid", "not shown", "invalid", "baseline", "no controls"]
 Tone = Literal["good", "bad", "unsure", "plain"]
 
 NOT_MEASURED = "–"
-NOT_RECORDED = "no answer is recorded"
+NOT_RECORDED = "it has no answer to give, as none is recorded"
 """Why a recording's cells are not planned. They were asked for, so they count in coverage."""
 GOLD_STATUSES: tuple[GoldRecordStatus, ...] = ("draft", "disputed", "constructed", "reviewed")
 

@@ -103,6 +103,15 @@ def test_samples_without_a_recorded_answer_count_in_coverage_with_a_hint(
     assert tones["coverage"] != "good"
 
 
+def test_cells_without_a_recorded_answer_are_cells_without_a_score(tmp_path: Path) -> None:
+    answers = said(IDS[:3], "An answer.", "id,text")
+    for allowed, code in ((0.7, 0), (0.6, 5)):
+        folder = tmp_path / str(code)
+        folder.mkdir()
+        path = suite(folder, answers=answers, max_unscored=allowed)
+        assert harness.run(path, out=folder / "run").exit_code == code
+
+
 def test_answers_to_samples_that_there_are_not_are_counted(tmp_path: Path) -> None:
     found = notes(suite(tmp_path, answers=said([*IDS, "x9", "x10"], "An answer.", "id,text")))
     assert "Model m: 2 of 10 ('x9', 'x10') samples with an answer in " in found
