@@ -411,6 +411,25 @@ def finish(
     return result
 
 
+def so_far(folder: Path) -> RunResult:
+    """The verdict of a run that was interrupted: scored by whoever asks no model, not finished.
+
+    Raises `HarnessError` where the run was interrupted before it was planned.
+    """
+    Store.read(folder).close()
+    with Store.write(folder) as store:
+        run = Run(store)
+        made = make_scorers(run.manifest.scorers, Path(run.manifest.folder))
+        quiet = {
+            name: scorer
+            for name, scorer in made.items()
+            if getattr(scorer, "backend", None) is None
+            and not getattr(scorer, "asks_models", False)
+        }
+        asyncio.run(score(run, quiet))
+        return _result(run, made)
+
+
 def report(folder: Path, *, generalise_variants: bool = False) -> RunResult:
     """Writes the report of a run again, from its scores as they stand."""
     with Store.read(folder) as store:

@@ -486,6 +486,9 @@ class OpenAI:
                 again = again and (self.line is not None or not isinstance(error, UNREACHABLE))
                 if (gone := await self._gone()) is not None:
                     line.stop(gone)
+            except HarnessError as error:  # nothing could be sent, as without a token
+                line.failed(ticket, str(error), away=False, permanent=True)
+                raise
             finally:
                 line.leave(ticket)
             release()

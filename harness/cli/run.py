@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -92,23 +93,30 @@ def duration(text: str) -> float:
 
 def main(options: argparse.Namespace) -> int:
     from harness.cli.progress import Live
-    from harness.pipeline import run
+    from harness.pipeline import run, run_folder, so_far
+    from harness.records import HarnessError
     from harness.server_gate import Patience
     from harness.suite import load
 
     suite = load(options.suite, options.settings, options.models)
-    with Live() as progress:
-        result = run(
-            suite,
-            out=options.out,
-            samples=options.limit,
-            only_failed=options.only_failed,
-            fresh=options.fresh,
-            reuse=options.reuse,
-            accept_change=options.accept_change,
-            progress=progress,
-            patience=Patience(max_outage=options.max_outage, wait=options.wait),
-        )
+    try:
+        with Live() as progress:
+            result = run(
+                suite,
+                out=options.out,
+                samples=options.limit,
+                only_failed=options.only_failed,
+                fresh=options.fresh,
+                reuse=options.reuse,
+                accept_change=options.accept_change,
+                progress=progress,
+                patience=Patience(max_outage=options.max_outage, wait=options.wait),
+            )
+    except KeyboardInterrupt:
+        terminal.say("interrupted; the verdict so far (Ctrl-C again leaves it out):", error=True)
+        with contextlib.suppress(HarnessError):
+            print_result(so_far(run_folder(suite, options.out)))
+        raise
     print_result(result)
     return print_ending(result, options.max_unscored, options.command)
 

@@ -131,8 +131,9 @@ def test_ctrl_c_keeps_what_was_answered_and_says_how_to_go_on(tmp_path: Path) ->
     while len(asked(tmp_path)) < 50 and time.monotonic() < deadline:
         time.sleep(0.01)
     os.killpg(process.pid, signal.SIGINT)
-    _, errors = process.communicate(timeout=30)
+    said, errors = process.communicate(timeout=120)
     assert process.returncode == 130
+    assert "Coverage: " in said
     assert f"continue with: harness run {path} --out {run}" in errors
     assert "Traceback" not in errors
     assert len(stored(run)) >= 50 - 8  # all but what was under way
