@@ -33,7 +33,7 @@ _NOT_ASKED_OF_MODELS = frozenset({"price", "same_as"})
 _ADDRESS = ("base_url", "azure_deployment")  # of what is reached, these say whom
 
 # Of a model's transport: what may choose the model that answers, beside its address.
-_CHOOSE = frozenset({"headers", "env", "azure_deployment", "organization", "project"})
+_CHOOSE = frozenset({"headers", "env", "azure_deployment"})
 
 _UNSAID = object()  # a field that is not there, where null says something
 

@@ -474,9 +474,6 @@ class OpenAI:
                         asked = backoff = 0.0  # the gate makes all of them wait
                 else:
                     again = tally.failed(line, ticket, answer, status)
-            except HarnessError as error:  # nothing could be sent, as without a token
-                line.failed(ticket, str(error), away=False, permanent=True)
-                raise
             except (aiohttp.ClientError, OSError) as error:
                 reason, asked = self._server.reason(error, self._timeout), None
                 said = f"no answer from {self._server.shown}: {reason}"
