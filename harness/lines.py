@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Callable, Hashable, Iterator
+from collections.abc import Awaitable, Callable, Hashable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -21,6 +21,8 @@ PERMANENT = (400, 401, 403, 404, 422, 500, 501)
 """The statuses of such failures; others (429, 502 to 504) say that a server is busy or away."""
 
 _NUMBERED = re.compile(r"[\w-]*\d[\w-]*|\b[0-9a-f]{8,}\b|\w{20,}", re.IGNORECASE)
+
+Look = Callable[[], Awaitable[str | None]]
 
 
 class FirstRequests:
@@ -59,7 +61,8 @@ class Line:
 
     `known` is whether the run holds an answer of the model already: then no failure of its first
     requests stops it. `stopped` is why nothing more is asked, `limited` whether that is a limit of
-    the run's own.
+    the run's own. `look` is called before a request goes to a server that was away: it says whether
+    another model has come back, in a sentence.
     """
 
     def __init__(self, gate: ServerGate, who: str = "", *, known: bool = False) -> None:
@@ -68,6 +71,8 @@ class Line:
         self.stopped: str | None = None
         self.limited = False
         self.permanent = False
+        self.look: Look | None = None  # who answers now, where the server was away
+        self._openings = gate.openings
         self._first = FirstRequests(known)
         self._ended = asyncio.Event()
 
@@ -91,6 +96,17 @@ class Line:
         if self.stopped is not None:
             self.gate.leave(ticket)
             raise Stopped(self.stopped, self.limited)
+        if self.look is not None and (self.gate.is_open or self.gate.openings != self._openings):
+            self._openings = self.gate.openings
+            try:
+                other = await self.look()
+            except BaseException:
+                self.gate.leave(ticket)
+                raise
+            if other is not None:
+                self.gate.leave(ticket)
+                self.stop(other)
+                raise Stopped(other)
         return ticket
 
     def leave(self, ticket: Ticket) -> None:

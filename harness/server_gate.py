@@ -103,6 +103,7 @@ class ServerGate:
         self._failing: set[Hashable] = set()  # failed since the last answer
         self._outlived: set[Hashable] = set()  # failed, and others were answered since
         self._open = False
+        self.openings = 0  # how often the server was found away
         self.why = ""  # what the last failure was
         self._probe: Ticket | None = None
         self._failed_probes = 0
@@ -284,6 +285,7 @@ class ServerGate:
 
     def _break(self, why: str, first: float) -> None:
         self._open, self.why = True, why
+        self.openings += 1
         self.outages += 1
         self._failed_probes = 0
         self._next_probe = self.patience.clock() + first

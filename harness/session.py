@@ -189,6 +189,10 @@ class Session:
         if self._line is None:
             await self._ask_batches(requests, missing, on_answer)
             return
+        first = next(iter(missing.values()))
+        self._line.look = lambda: self._watch.look_again(
+            self._entry, self._backend, first, self._who
+        )
         await self._ask_each(self._line, missing, on_answer)
         if self._line.stopped is not None:
             self.over = True

@@ -80,6 +80,30 @@ class Watch:
         """Runs beside this one, and this one, whose suite may have had entries of other names."""
         return [self.store.folder, *_beside(self.store.folder)]
 
+    async def look_again(self, entry: str, backend: Any, request: Request, who: str) -> str | None:
+        """Sees who answers after the server was away: how one tells that it is another model now.
+
+        A server that shows nothing, or is not there yet, tells nothing.
+        """
+        if proven(request) is not None:
+            return None
+        now = await observed(backend, request, who)
+        if now == Served():
+            return None
+        before = self._seen.get(entry, Served())
+        try:
+            self._refuse_other(entry, now, who)
+        except HarnessError as error:
+            return str(error)
+        other = other_model(before, now)
+        if other is not None and not self.accept_change:
+            return f"another model came back ({other}); nothing more was sent"
+        if now != before:
+            self._seen[entry] = now
+            with self.store.transaction():
+                self.store.put_served(entry, now)
+        return None
+
     def _refuse_other(self, entry: str, now: Served, who: str) -> None:
         before = next(iter(self.store.who_answered().get(entry, [])[-1:]), None)
         if before is None:

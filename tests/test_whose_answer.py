@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import threading
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -401,3 +402,39 @@ def test_a_run_begun_under_the_hash_of_before_keeps_its_folder(
         edited = load(str(suite(tmp_path, entry("a", a), scorers=["label", "schema"])))
         assert run_folder(edited) == old  # found by what it asks, whatever else is edited
         assert asked(a) == CELLS
+
+
+@pytest.mark.parametrize("back", ["another", "the same", "silent"])
+def test_a_server_that_comes_back_with_another_model_is_asked_nothing_more(
+    tmp_path: Path, back: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    away = threading.Event()
+
+    def script(_: dict[str, Any], number: int) -> Reply:
+        if number == 1:
+            away.set()
+        # From the second request on it breaks off, until it is looked at again.
+        return completion("one") if number == 0 or not away.is_set() else Reply(cut=True)
+
+    with serving(script) as server:
+        shown = {"id": "m", "root": "/x"}
+        server.models = Reply({"data": [shown]})
+        coming = {"another": {"id": "m", "root": "/y"}, "the same": shown, "silent": None}[back]
+
+        def looked(_: Any) -> Reply:
+            if away.is_set():
+                server.models = Reply({"data": [coming] if coming else []})
+                server.script = lambda _, __: completion("two")
+            return server.models
+
+        server.look = looked
+        path = suite(tmp_path, entry("a", server, concurrency=1, max_retries=0))
+        code = main(["run", str(path), "--out", str(tmp_path / "run")])
+    found = answers(tmp_path / "run")["a"]
+    if back == "another":
+        assert code == 4
+        assert found["two"] == 0
+        assert "another model" in "".join(capsys.readouterr())
+    else:
+        assert code == 0
+        assert found == {"one": 1, "two": CELLS - 1}

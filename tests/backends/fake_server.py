@@ -57,6 +57,7 @@ class FakeServer:
 
     script: Script
     models: Reply = field(default_factory=lambda: Reply({"data": []}))
+    look: Callable[[Any], Reply] | None = None  # stands in the place of `models`
     bodies: list[bytes] = field(default_factory=list)
     headers: list[dict[str, str]] = field(default_factory=list)
     paths: list[str] = field(default_factory=list)
@@ -81,7 +82,7 @@ class FakeServer:
 
     async def answer(self, request: web.Request) -> web.StreamResponse:
         if request.method == "GET":
-            return self._send(self.models)
+            return self._send(self.look(request) if self.look else self.models)
         body = await request.read()
         number = len(self.bodies)
         self.bodies.append(body)
