@@ -107,6 +107,7 @@ class Session:
         self._line = None if self._gate is None else Line(self._gate, who, known=known)
         self._first = FirstRequests(known)  # where there is no line
         self.over = False  # whether nothing more can be asked
+        self._begun = False  # whether the backend's start was called
 
     @contextlib.asynccontextmanager
     async def open(self) -> AsyncIterator[None]:
@@ -122,9 +123,12 @@ class Session:
                 await self._start()
             except InfrastructureError as error:
                 self.over = True
-                self._traffic.stop(self._who, str(error))
-                with contextlib.suppress(Exception):
-                    await _stop(backend, self._who)
+                self._traffic.stop(
+                    self._who, str(error).replace(f"{self._who} cannot", "it cannot", 1)
+                )
+                if self._begun:
+                    with contextlib.suppress(Exception):
+                        await _stop(backend, self._who)
                 yield
                 return
             if line is not None:
@@ -152,12 +156,13 @@ class Session:
             if away is not None and self._gate is not None:
                 self._gate.presume_away(away)
         elif hasattr(backend, "health"):
-            with blamed("it cannot be reached", InfrastructureError):
+            with blamed(f"{self._who} cannot be reached", InfrastructureError):
                 trouble = await backend.health()
             if trouble is not None:
                 raise InfrastructureError(trouble)
         if hasattr(backend, "start"):
-            with blamed("it cannot be started", InfrastructureError):
+            self._begun = True
+            with blamed(f"{self._who} cannot be started", InfrastructureError):
                 await backend.start()
 
     async def _listed(self) -> str:

@@ -38,7 +38,7 @@ def test_a_broken_file_is_refused_with_its_line(text: str, said: str) -> None:
     ("text", "said"),
     [
         ("name: a\nsource: {kind: x}\nfamilies: [f]\nrepets: 2", "x:4: repets: unknown field; did you mean 'repeats'?"),
-        ("name: a\nsource: {kind: x}", "the field 'families' is missing"),
+        ("source: {kind: x}\nfamilies: [f]", "the field 'name' is missing"),
         ("name: a\nsource: {path: x}\nfamilies: [f]", "x:2: source: the field 'kind' is missing"),
         ("name: a\nsource: {kind: x}\nfamilies: [f]\nrepeats: two", "x:4: repeats: expected integer, found \"two\""),
         ("name: a\nsource: {kind: x}\nfamilies: [f]\narms: [predicted, rong]", "x:4: arms[1]: 'rong' is none of"),

@@ -181,7 +181,7 @@ def test_a_model_is_started_once_and_only_where_something_is_left_to_ask(tmp_pat
         ),
         (
             ("async def gen", "async def start(self):\n        sys.exit(3)\n\n    async def gen"),
-            r"it cannot be started: it called sys.exit\(3\)",
+            r"cannot be started: it called sys.exit\(3\)",
             RuntimeError,
         ),
     ],

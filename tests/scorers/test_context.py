@@ -449,7 +449,8 @@ def test_without_the_model_what_was_not_asked_stays_unscored_until_the_suite_run
 def test_repeats_share_what_is_asked_and_a_spent_limit_is_kept(tmp_path: Path) -> None:
     run_suite(tmp_path, LABELS, repeats=2)
     with Store.read(tmp_path / "run") as store:
-        requests = [store.request(key)[0] for key in {key for _, key in store.generations()}]
+        answers = [(store.request(key)[0], g) for (_, key), g in store.generations().items()]
+    requests = [request for request, _ in answers]
     weighed = [r for r in requests if r.continuation is not None]
     prompts = {r.messages for r in requests if r.continuation is None and r.cell is None}
     # Of 2**4 sets of parts; some prompts without label or evidence are the same for several samples.
@@ -457,14 +458,16 @@ def test_repeats_share_what_is_asked_and_a_spent_limit_is_kept(tmp_path: Path) -
     assert len(context_scores(tmp_path)["label_share"]) == 8
     spent = tmp_path / "spent"
     spent.mkdir()
-    price = {"input": 1e9, "output": 1e9}
+    asked = [g for r, g in answers if r.continuation is None and r.cell is None]
+    cost = sum(g.prompt_tokens or 0 for g in asked)  # of all that the cells ask
+    price = {"input": 1e6, "output": 0}
     models = [
         {
             "name": "copier", "backend": "transformers", "model": str(copying(LABELS, spent / "model")),
             "price": price, "device": "cpu",
         }
     ]  # fmt: skip
-    run_suite(spent, LABELS, models=models, limits={"max_cost": 1})
+    run_suite(spent, LABELS, models=models, limits={"max_cost": 2 * cost})
     with Store.read(spent / "run") as store:
         assert store.meta()["finished"] is False
         assert store.meta()["unjudged"]["Context"] > 0
