@@ -476,7 +476,8 @@ class Metric:
     `range` is (lowest, highest), `None` where open. `direction` is `higher` or `lower` is
     better, `None` for a description. `axis` says along which cell field a `group` subject
     varies (`variant`, `repeat`, `arm`). `baseline` marks what must not be taken for validity.
-    `headline` metrics open the report: `accuracy` or `stability`. `balanced` names two fields of a
+    `headline` metrics open the report: `accuracy`, `stability` or `faithfulness`, which is above 0
+    where an explanation follows what the classifier used. `balanced` names two fields of a
     score's detail, (within, over): the metric's mean then gives every level of `over` the same
     weight inside each group of `within`, where it has several.
     `title` says in a few plain words what is measured, and stands beside the id wherever people
@@ -490,7 +491,7 @@ class Metric:
     separates: tuple[Separation, ...] = ()
     axis: Literal["variant", "repeat", "arm"] | None = None
     baseline: bool = False
-    headline: Literal["accuracy", "stability"] | None = None
+    headline: Literal["accuracy", "stability", "faithfulness"] | None = None
     balanced: tuple[str, str] | None = None
     about: str = ""
     title: str = ""

@@ -47,9 +47,8 @@ def analyse(run: Run, scorers: Mapping[str, Any], *, generalise_variants: bool =
     summaries = models.summaries(table)
     invalid = {m.id for m in metrics if m.validity == "invalid"}
     accuracy = table.headline("accuracy", invalid)
-    headlines = [
-        metric for metric in (accuracy, table.headline("stability", invalid)) if metric is not None
-    ]
+    others = (table.headline(kind, invalid) for kind in ("stability", "faithfulness"))
+    headlines = [metric for metric in (accuracy, *others) if metric is not None]
     quiet = without_answers(summaries)
     ranks: list[Rank] = []
     comparisons: list[Comparison] = []

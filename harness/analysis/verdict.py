@@ -69,6 +69,8 @@ def verdict(
         sentence = _name_apart(sentence, quiet)
         if sentence.topic == "accuracy" and metric.validity != "invalid":
             sentence = _against_floors(sentence, floors)
+        if sentence.topic == "faithfulness" and metric.validity != "invalid":
+            sentence = _above_nothing(sentence, metric, judged)
         sentences.append(sentence)
     sentences.append(_classifier(classifier))
     sentences.append(_scorers(metrics, headlines))
@@ -79,6 +81,27 @@ def verdict(
     sentences.append(_coverage(models, failures))
     enough = _good_enough(requirements)
     return (enough, *sentences) if requirements else (*sentences, enough)
+
+
+def _above_nothing(
+    sentence: Sentence, metric: MetricSummary, models: Sequence[ModelSummary]
+) -> Sentence:
+    """The sentence on faithfulness, with the models that are shown to be above 0 and those not."""
+    estimates = {m.name: e for m in models if (e := m.estimates.get(metric.id)) is not None}
+    lows = {name: e.low for name, e in estimates.items() if e.value is not None}
+    above = [name for name, low in lows.items() if low is not None and low > 0]
+    rest = [name for name in lows if name not in above]
+    said = [f"Shown to be above 0: {_named_alone(above)}."] if above else []
+    said += [f"Not shown to be above 0: {_named_alone(rest)}."] if rest else []
+    tone: Tone = sentence.tone if above or not rest else "unsure"
+    return replace(sentence, text=" ".join([sentence.text, *said]), tone=tone)
+
+
+def _named_alone(names: Sequence[str]) -> str:
+    """Names in a row, the last after `and`; more than fit are counted."""
+    if len(names) > SHOWN_MODELS:
+        return f"{len(names)} models"
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
 
 
 def without_answers(models: Sequence[ModelSummary]) -> dict[str, float]:

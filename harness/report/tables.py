@@ -110,7 +110,8 @@ class Tables:
 
     def leading(self) -> list[Column]:
         """The columns of the leaderboard: headline metrics, else all that are no baseline."""
-        headline = [*self.headline("accuracy"), *self.headline("stability")]
+        kinds = ("accuracy", "stability", "faithfulness")
+        headline = [column for kind in kinds for column in self.headline(kind)]
         return (
             headline
             or [

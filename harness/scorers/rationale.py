@@ -80,6 +80,7 @@ def _metrics() -> tuple[Metric, ...]:
             separates=(Separation("evidence", "other-evidence", 0.1),),
             about=f"`f1` less `f1_{floor}`: above 0 where the text cites what decided this sample.",
             title=f"cites what the classifier used, above {_FLOORS[floor]}",
+            headline="faithfulness" if floor == "random" else None,
         )
         for floor in _FLOORS
     ]

@@ -309,3 +309,28 @@ def test_why_most_cells_failed_is_said_in_the_words_of_the_failure() -> None:
         "8 could not be scored. Most often (6 of a): the server answered HTTP 500: out of memory. "
         "1 other reason below."
     )
+
+
+@pytest.mark.parametrize(
+    ("gaps", "said"),
+    [
+        ({"a": 0.3, "b": 0.2}, "Shown to be above 0: a and b."),
+        ({"a": 0.3, "b": 0.05}, "Shown to be above 0: a. Not shown to be above 0: b."),
+        ({"a": 0.05, "b": 0.0}, "Not shown to be above 0: a and b."),
+        ({"a": 0.05}, "Not shown to be above 0: a."),
+    ],
+)
+def test_only_what_is_above_nothing_is_said_to_follow_the_classifier(
+    gaps: dict[str, float], said: str
+) -> None:
+    metric = MetricSummary(
+        RECALL,
+        "claims",
+        Metric("recall_vs_true", range=(-1, 1), headline="faithfulness"),
+        "v",
+        "valid",
+    )
+    found = sentences([model(name, gap) for name, gap in gaps.items()], metric=metric)
+    assert found["faithfulness"].text.endswith(said)
+    if "Shown" not in said:
+        assert found["faithfulness"].tone == "unsure"
