@@ -7,6 +7,7 @@ requests outlive its releases.
 from __future__ import annotations
 
 import ast
+import contextlib
 import functools
 import importlib.metadata
 import json
@@ -18,6 +19,7 @@ from typing import Any
 from harness.identity import digest, file_hash
 
 _OWN = "harness"
+_MARK = "_harness_code"  # of an object that was made by another file than the one of its class
 
 
 def code_of(part: Any) -> str | None:
@@ -26,20 +28,63 @@ def code_of(part: Any) -> str | None:
     Of an installed distribution it is name and version, of one that is installed for editing and of
     a file the contents of the file and of all that it imports beside it.
     """
-    kind = part if hasattr(part, "__qualname__") else type(part)
-    module = str(kind.__module__)
+    marked = getattr(part, "__dict__", {}).get(_MARK)
+    kind = _kind(part)
+    return marked or _code_of(str(kind.__module__), kind.__qualname__)
+
+
+def code_as_named(module: str, part: Any) -> str | None:
+    """The same of what a module offers, which may be imported, bound or made elsewhere."""
+    own = code_of(part)
+    if module.partition(".")[0] == _OWN or _kind(part).__module__ == module:
+        return own
+    there = _code_of(module, "")
+    return there if own in (None, there) else digest([there, own])
+
+
+def mark(made: Any, module: str) -> None:
+    """Keeps with an object the code of the module that made it, where its class is another's."""
+    code = code_as_named(module, made)
+    if code != code_of(made):
+        with contextlib.suppress(AttributeError, TypeError):  # one with slots has no place for it
+            object.__setattr__(made, _MARK, code)
+
+
+def _kind(part: Any) -> Any:
+    while isinstance(part, functools.partial):
+        part = part.func
+    return part if hasattr(part, "__qualname__") else type(part)
+
+
+def _code_of(module: str, name: str) -> str | None:
     if module.partition(".")[0] == _OWN:
         return None
     where = getattr(sys.modules.get(module), "__file__", None)
     if where is None:  # written at a prompt: nothing can be read of it
-        return digest(["module", module, kind.__qualname__])
+        return digest(["module", module, name])
     path = Path(where).resolve()
     root = _root(module, path)
     if next(root.glob("*.dist-info"), None) is not None:  # what is looked up below takes long
         installed = _distribution(module.partition(".")[0])
         if installed is not None:
             return digest(["distribution", *installed])
-    return digest(["files", [file_hash(file) for file in files_of(path, root)]])
+    return digest(["files", _as_loaded(files_of(path, root))])
+
+
+def _as_loaded(files: list[Path]) -> list[str]:
+    """The hashes of files, and of what Python has imported as it was when first asked for: an edit
+    since then is not what runs in this process."""
+    specs = {
+        str(where): spec
+        for module in list(sys.modules.values())
+        if (where := getattr(module, "__file__", None)) is not None
+        and (spec := getattr(module, "__spec__", None)) is not None
+    }
+    found = []
+    for file in files:
+        held = vars(specs[str(file)]) if str(file) in specs else {}  # a reload makes another
+        found.append(held.setdefault(_MARK, file_hash(file)))
+    return found
 
 
 def _root(module: str, path: Path) -> Path:

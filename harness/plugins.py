@@ -63,9 +63,19 @@ def code(kind: str, name: str, beside: Path | None = None) -> str | None:
     point = registered(kind).get(name)
     if point is not None and point.value.startswith("harness."):
         return None  # without importing it
-    from harness.plugin_code import code_of
+    from harness.plugin_code import code_as_named
 
-    return code_of(load(kind, name, beside))
+    part = load(kind, name, beside)
+    return code_as_named(_module_of(kind, name, beside), part)
+
+
+def _module_of(kind: str, name: str, beside: Path | None) -> str:
+    """The name of the module that offers the part `name`, which was loaded."""
+    point = registered(kind).get(name)
+    module = point.module if point is not None else name.partition(":")[0]
+    if not module.endswith(".py"):
+        return module
+    return str(_module_from_file(((beside or Path.cwd()) / module).resolve()).__name__)
 
 
 def takes(kind: str, name: str, option: str, beside: Path | None = None) -> bool:
@@ -121,7 +131,13 @@ def create(kind: str, name: str, beside: Path | None = None, /, **options: Any) 
         for option, value in options.items()
     }
     with blamed(f"{where} cannot be made"):
-        return part(**made)
+        found = part(**made)
+    module = _module_of(kind, name, beside)
+    if not module.startswith("harness."):
+        from harness.plugin_code import mark
+
+        mark(found, module)
+    return found
 
 
 # What the annotation of a part's field declares it to be, and where such a part is registered.

@@ -1,0 +1,96 @@
+"""Whose answer a plug-in's is, where its class comes from elsewhere or its model is at a server."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+from small_suite import changed, write
+from test_whose_answer import CELLS, TINY, answers
+
+import harness
+
+MINE = """
+from harness.records import Capabilities, Generation
+
+class Mine:
+    capabilities = Capabilities(seed=True)
+
+    def __init__(self, model, word="WORD"):
+        self.word = word
+
+    async def generate(self, request):
+        return Generation(self.word)
+"""
+
+SCORER = """
+from harness.records import Metric, Score
+
+class Mine:
+    metrics = (Metric("v"),)
+
+    def __init__(self, value=VALUE):
+        self.value = value
+
+    def requests(self, subject):
+        return []
+
+    def score(self, subject, generations):
+        return [Score("v", self.value)]
+"""
+
+ELSEWHERE = {
+    "import": "from helper import Mine",
+    "bound": "import functools, helper\nMine = functools.partial(helper.Mine)",
+    "bound value": "import functools, helper\nMine = functools.partial(helper.Mine, OPTION)",
+    "made": "import helper\ndef Mine(*given): return helper.Mine(*given, OPTION)",
+}
+
+
+@pytest.mark.parametrize("how", ["import", "bound"])
+@pytest.mark.parametrize("where", ["run", "beside"])
+def test_a_plug_in_that_is_imported_from_a_helper_is_asked_again_when_the_helper_is_edited(
+    tmp_path: Path, how: str, where: str
+) -> None:
+    for word, folder in (("old", "run"), ("new", where)):
+        path = write(
+            tmp_path,
+            changed(**TINY, models=[{"name": "mine", "backend": "./mine.py:Mine"}]),
+            **{"mine.py": ELSEWHERE[how], "helper.py": MINE.replace("WORD", word)},
+        )
+        harness.run(path, out=tmp_path / "runs" / folder)
+    assert answers(tmp_path / "runs" / where) == {"mine": {"new": CELLS}}
+
+
+@pytest.mark.parametrize("how", ELSEWHERE)
+def test_a_scorer_that_is_imported_or_made_elsewhere_scores_anew_when_it_is_edited(
+    tmp_path: Path, how: str
+) -> None:
+    for value in ("0.25", "0.75"):
+        edited = value if how in ("import", "bound") else "0.5"
+        path = write(
+            tmp_path,
+            changed(**{**TINY, "scorers": ["./mine.py:Mine"]}),
+            **{
+                "mine.py": ELSEWHERE[how].replace("OPTION", value),
+                "helper.py": SCORER.replace("VALUE", edited),
+            },
+        )
+        result = harness.run(path, out=tmp_path / "run")
+    assert set(result.scores["value"]) == {0.75}
+
+
+def test_a_module_edited_after_its_import_answers_as_what_was_imported(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(str(tmp_path))
+    models = [{"name": "mine", "backend": "edited_module:Mine"}]
+    suite = changed(**TINY, models=models)
+    for word in ("old", "newer"):
+        path = write(tmp_path, suite, **{"edited_module.py": MINE.replace("WORD", word)})
+        harness.run(path, out=tmp_path / "run")
+    assert answers(tmp_path / "run") == {"mine": {"old": CELLS}}
+    sys.modules.pop("edited_module")  # as another process
+    harness.run(path, out=tmp_path / "run")
+    assert answers(tmp_path / "run") == {"mine": {"newer": CELLS}}
