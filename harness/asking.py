@@ -11,12 +11,13 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from harness.contracts import Likelihood
+from harness.contracts import Likelihood, Observant
 from harness.identity import request_key
 from harness.measure import blamed_scorer
 from harness.plan import with_seed
 from harness.plugin_code import code_of
 from harness.records import Generation, HarnessError, Request, Subject
+from harness.served import PASSES_ON
 
 if TYPE_CHECKING:
     from harness.scoring import Run
@@ -166,6 +167,7 @@ def _requests(run: Run, name: str, scorer: Any, subject: Subject) -> list[Reques
             )
         code = code_of(backend) if backend is not None else None
         if code is not None and wanted[i].code is None and wanted[i].revision is None:
+            code = PASSES_ON + code if isinstance(backend, Observant) else code
             wanted[i] = replace(wanted[i], code=code)
         request_key(wanted[i])  # raises for what no key can be made of
     return wanted

@@ -13,7 +13,7 @@ from functools import cached_property
 from typing import Any
 
 from harness import plugins, templates
-from harness.contracts import AnswersSome, Bound, NamesSamples, RecordsAnswers
+from harness.contracts import AnswersSome, Bound, NamesSamples, Observant, RecordsAnswers
 from harness.gold import gold_text
 from harness.identity import digest, draw, request_key, request_seed
 from harness.inputs import Inputs
@@ -33,6 +33,7 @@ from harness.records import (
 )
 from harness.resolve import reaches
 from harness.results import NOT_RECORDED
+from harness.served import PASSES_ON
 from harness.suite import FamilySpec, ModelSpec, Suite
 from harness.templates import Rendered
 
@@ -391,7 +392,7 @@ def _cells(
     left_out: Counter[str] = Counter()
     answers = backend.answers if isinstance(backend, AnswersSome) else None
     capabilities = backend.capabilities
-    revision, code = _revision(suite, spec, backend), _code(suite, spec)
+    revision, code = _revision(suite, spec, backend), _code(suite, spec, backend)
     for family, variant, arm, sample, aspect in _places(suite, inputs):
         rendered = renderer.render(family, variant, arm, sample, aspect)
         if isinstance(rendered, str):
@@ -456,7 +457,8 @@ def _text_alone(first: Rendered) -> Rendered:
 
 
 # Options of a plug-in that most likely say where something is, as those of built-in ones do.
-_PLACES = frozenset({"url", "host", "port", "address", "endpoint", "uri", "socket", "device"})
+_ADDRESSES = frozenset({"url", "host", "port", "address", "endpoint", "uri", "socket"})
+_PLACES = _ADDRESSES | {"device"}
 
 
 def _revision(suite: Suite, spec: ModelSpec, backend: Any) -> str | None:
@@ -467,10 +469,11 @@ def _revision(suite: Suite, spec: ModelSpec, backend: Any) -> str | None:
     return str(own)
 
 
-def _code(suite: Suite, spec: ModelSpec) -> str | None:
+def _code(suite: Suite, spec: ModelSpec, backend: Any) -> str | None:
     """What answers, where that is a plug-in of which the suite states no revision.
 
-    Its options are part of it, since what they change is known to the plug-in alone.
+    Its options are part of it, since what they change is known to the plug-in alone. What reaches
+    a server, as a subclass of a built-in backend does, is not the model that answers there.
     """
     if spec.revision is not None:
         return None
@@ -478,7 +481,9 @@ def _code(suite: Suite, spec: ModelSpec) -> str | None:
     if code is None:
         return None
     options = {k: v for k, v in spec.options.items() if not reaches(k) and k not in _PLACES}
-    return digest([code, options]) if options else code
+    code = digest([code, options]) if options else code
+    elsewhere = isinstance(backend, Observant) or spec.options.keys() & {*_ADDRESSES, "base_url"}
+    return PASSES_ON + code if elsewhere else code
 
 
 def _request(

@@ -19,6 +19,7 @@ from harness.records import HarnessError, InfrastructureError, Request, Served
 # Signs that are another model's where they differ, and those that may differ between two servers of
 # the same one. What a server says beyond these is not compared.
 TELLING = ("root", "size", "parameters", "served_model")
+PASSES_ON = "passes-on:"  # before the code of a plug-in that reaches its model elsewhere
 HINTING = ("parent", "owner", "length", "quantisation", "build")
 
 _WORDS = {
@@ -33,8 +34,8 @@ def proven(request: Request) -> str | None:
     """The proof that a request's own key holds, where it says which model or code answers."""
     if request.revision is not None:
         return f"revision:{request.revision}"
-    if request.code is not None:
-        return f"code:{request.code}"
+    if request.code is not None:  # code that passes on what a server answers proves no model
+        return None if request.code.startswith(PASSES_ON) else f"code:{request.code}"
     return f"reads:{request.reads}" if request.reads is not None else None
 
 

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 from small_suite import changed, write
-from test_whose_answer import CELLS, TINY, answers
+from test_whose_answer import CELLS, TINY, answers, asked, servers
 
 import harness
+from harness.cli import main
 
 MINE = """
 from harness.records import Capabilities, Generation
@@ -94,3 +95,22 @@ def test_a_module_edited_after_its_import_answers_as_what_was_imported(
     sys.modules.pop("edited_module")  # as another process
     harness.run(path, out=tmp_path / "run")
     assert answers(tmp_path / "run") == {"mine": {"newer": CELLS}}
+
+
+@pytest.mark.parametrize("where", ["run", "beside"])
+def test_a_subclass_of_a_built_in_backend_is_no_proof_of_the_model_at_its_address(
+    tmp_path: Path, where: str
+) -> None:
+    shown = [{"id": "m", "root": "/x"}, {"id": "m", "root": "/y"}]
+    mine = "from harness.backends.openai import OpenAI\nclass Mine(OpenAI): pass\n"
+    with servers("one", "two", shown=shown) as (a, b):
+        codes = []
+        for server, folder in ((a, "run"), (b, where)):
+            entry = {
+                "name": "mine", "backend": "./mine.py:Mine", "model": "m", "base_url": server.url,
+            }  # fmt: skip
+            path = write(tmp_path, changed(**TINY, models=[entry]), **{"mine.py": mine})
+            limit = ["--limit", "2"] if server is a else []
+            codes.append(main(["run", str(path), "--out", str(tmp_path / "runs" / folder), *limit]))
+        assert codes == ([0, 2] if where == "run" else [0, 0])
+        assert asked(b) == (0 if where == "run" else CELLS)
