@@ -158,6 +158,8 @@ def _requests(run: Run, name: str, scorer: Any, subject: Subject) -> list[Reques
             raise HarnessError(
                 f"scorer '{name}' asks {request!r:.60} of {subject.id}, no harness.records.Request"
             )
+        if backend is not None:
+            request = wanted[i] = _as_of(backend, request)
         if backend is not None and backend.capabilities.seed and request.sampling.seed is None:
             wanted[i] = with_seed(request, run.manifest.seed)
         elif backend is None and request.continuation is None:
@@ -171,3 +173,15 @@ def _requests(run: Run, name: str, scorer: Any, subject: Subject) -> list[Reques
             wanted[i] = replace(wanted[i], code=code)
         request_key(wanted[i])  # raises for what no key can be made of
     return wanted
+
+
+def _as_of(backend: Any, request: Request) -> Request:
+    """A request with what its judge is, which answers by its own model whatever the request says:
+    another judge's answer is not this one's."""
+    model = getattr(backend, "model_id", getattr(backend, "model", None))
+    return replace(
+        request,
+        model=model if isinstance(model, str) else request.model,
+        revision=request.revision or getattr(backend, "revision", None),
+        extras={**getattr(backend, "extras", {}), **request.extras},
+    )

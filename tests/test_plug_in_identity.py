@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
+from fake_server import completion, serving
 from small_suite import changed, write
 from test_whose_answer import CELLS, TINY, answers, asked, servers
 
@@ -114,3 +116,40 @@ def test_a_subclass_of_a_built_in_backend_is_no_proof_of_the_model_at_its_addres
             codes.append(main(["run", str(path), "--out", str(tmp_path / "runs" / folder), *limit]))
         assert codes == ([0, 2] if where == "run" else [0, 0])
         assert asked(b) == (0 if where == "run" else CELLS)
+
+
+JUDGE = """
+from harness.records import Message, Metric, Request, Sampling, Score
+
+class Judge:
+    metrics = (Metric("v"),)
+
+    def __init__(self, judge: "Backend"):
+        self.backend = judge
+
+    def requests(self, subject):
+        asked = Message.of("user", f"Good? {subject.generations[0].text}")
+        return [Request("openai", "judge", (asked,), sampling=Sampling(max_tokens=5))]
+
+    def score(self, subject, generations):
+        return [Score("v", float(generations[-1].text == "yes"))]
+"""
+
+
+@pytest.mark.parametrize("edit", [{"model": "k"}, {"extra_body": {"top_k": 1}}])
+def test_another_judge_is_asked_although_its_scorer_asks_the_same(
+    tmp_path: Path, edit: dict[str, Any]
+) -> None:
+    with serving(lambda _, n: completion("no" if n else "yes")) as server:
+        for change in ({}, edit):
+            judge = {"kind": "openai", "model": "j", "base_url": server.url, **change}
+            spec = {"kind": "./judge.py:Judge", "judge": judge}
+            models = [{"name": "p", "backend": "./mine.py:Mine"}]
+            path = write(
+                tmp_path,
+                changed(**{**TINY, "scorers": [spec]}, models=models),
+                **{"judge.py": JUDGE, "mine.py": MINE},
+            )
+            result = harness.run(path, out=tmp_path / "run")
+        assert set(result.scores["value"]) == {0.0}
+        assert asked(server) == 2
