@@ -105,8 +105,11 @@ async def _ask_judge(
 
 def _adopt(run: Run, entry: str, requests: Sequence[Request]) -> None:
     """What a scorer asked when answers were kept by key alone."""
-    with run.store.transaction():
-        run.store.adopt_asked(map(request_key, requests), entry)
+    if run.unowned:
+        keys = {request_key(request) for request in requests}
+        with run.store.transaction():
+            run.store.adopt_asked(keys, entry)
+            run.store.adopt_as(entry, {old: new for old, new in run.renamed.items() if new in keys})
 
 
 async def _ask_model(
@@ -158,6 +161,7 @@ def _requests(run: Run, name: str, scorer: Any, subject: Subject) -> list[Reques
             raise HarnessError(
                 f"scorer '{name}' asks {request!r:.60} of {subject.id}, no harness.records.Request"
             )
+        before = request
         if backend is not None:
             request = wanted[i] = _as_of(backend, request)
         if backend is not None and backend.capabilities.seed and request.sampling.seed is None:
@@ -171,7 +175,11 @@ def _requests(run: Run, name: str, scorer: Any, subject: Subject) -> list[Reques
         if code is not None and wanted[i].code is None and wanted[i].revision is None:
             code = PASSES_ON + code if isinstance(backend, Observant) else code
             wanted[i] = replace(wanted[i], code=code)
-        request_key(wanted[i])  # raises for what no key can be made of
+        key = request_key(wanted[i])  # raises for what no key can be made of
+        if run.unowned:  # answers of an older schema, which are kept by the key that it gave
+            seeded = wanted[i].sampling.seed is not None and before.sampling.seed is None
+            before = with_seed(before, run.manifest.seed) if seeded else before
+            run.renamed[request_key(before)] = key
     return wanted
 
 

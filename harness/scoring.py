@@ -95,6 +95,9 @@ class Run:
         self._hashes: dict[str, str] = {}
         self._inputs: dict[str, str] = {}
         self._made_of: dict[str, Mapping[tuple[str, str], str]] = {}
+        # Whether answers of an older schema have no entry yet, and what scorers' keys were then.
+        self.unowned = bool(store.answered(""))
+        self.renamed: dict[str, str] = {}
         self.answered: dict[str, Answered] = {}
         self._entries = {model.name: model.entry for model in self.manifest.models}
         for cell, told, first in store.cells():

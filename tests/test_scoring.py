@@ -5,11 +5,13 @@ from __future__ import annotations
 import ast
 import asyncio
 import json
+import sqlite3
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-from small_suite import changed, write
+from small_suite import as_of_schema_3, changed, write
 
 import harness
 from harness import scoring
@@ -412,3 +414,24 @@ def test_the_modules_that_a_source_imports_are_those_that_a_parser_finds() -> No
     assert len(sources) > 100
     for text in (*sources, "import harness.records as r, harness.gold\n"):
         assert set(scoring._imports(text)) == parsed(text)
+
+
+def test_what_a_judge_was_asked_before_is_not_asked_again_after_a_change_of_schema(
+    tmp_path: Path,
+) -> None:
+    path = judged(tmp_path)
+    harness.run(path, out=tmp_path / "run", samples=1)
+    count = len(questions(tmp_path))
+    with Store.read(tmp_path / "run") as store:
+        keys = [key for entry, key in store.generations() if entry == "scorer:Judge"]
+        before = [(store.request(key)[0], key) for key in keys]
+    assert before
+    with sqlite3.connect(tmp_path / "run" / "run.sqlite") as db:
+        for request, key in before:  # until then a plug-in's code was no part of the key
+            old = request_key(replace(request, code=None))
+            for table, column in (("requests", "key"), ("generations", "request")):
+                db.execute(f"UPDATE {table} SET {column} = ? WHERE {column} = ?", (old, key))
+    db.close()
+    as_of_schema_3(tmp_path / "run")
+    harness.run(path, out=tmp_path / "run", samples=1)
+    assert len(questions(tmp_path)) == count
