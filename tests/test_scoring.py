@@ -431,6 +431,7 @@ def test_what_a_judge_was_asked_before_is_not_asked_again_after_a_change_of_sche
             old = request_key(replace(request, code=None))
             for table, column in (("requests", "key"), ("generations", "request")):
                 db.execute(f"UPDATE {table} SET {column} = ? WHERE {column} = ?", (old, key))
+        db.execute("DELETE FROM scores")
     db.close()
     as_of_schema_3(tmp_path / "run")
     harness.run(path, out=tmp_path / "run", samples=1)
