@@ -20,7 +20,8 @@ from harness.generate import ask
 from harness.identity import request_key
 from harness.manifest import Manifest
 from harness.pipeline import finish
-from harness.records import HarnessError, Message, Request
+from harness.plan import with_seed
+from harness.records import HarnessError, Message, Request, Sampling
 from harness.scoring import Run, make_scorers, score, version
 from harness.store import Store
 from harness.suite import PartSpec
@@ -427,8 +428,10 @@ def test_what_a_judge_was_asked_before_is_not_asked_again_after_a_change_of_sche
         before = [(store.request(key)[0], key) for key in keys]
     assert before
     with sqlite3.connect(tmp_path / "run" / "run.sqlite") as db:
-        for request, key in before:  # until then a plug-in's code was no part of the key
-            old = request_key(replace(request, code=None))
+        for request, key in before:
+            # Until then neither a plug-in's code nor the judge's own model was part of the key.
+            plain = replace(request, code=None, model="m", sampling=Sampling())
+            old = request_key(with_seed(plain, 0))
             for table, column in (("requests", "key"), ("generations", "request")):
                 db.execute(f"UPDATE {table} SET {column} = ? WHERE {column} = ?", (old, key))
         db.execute("DELETE FROM scores")
