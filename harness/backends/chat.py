@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from harness.backends.checkpoint import said
+from harness.backends.pictures_once import ProcessedOnce
 from harness.records import HarnessError, Media, Message, Part
 
 _PROBE = "the-system-text"
@@ -27,6 +28,8 @@ class Chat:
     ) -> None:
         self.processor = processor
         self.tokenizer = getattr(processor, "tokenizer", processor)
+        if multimodal and hasattr(processor, "image_processor"):
+            processor.image_processor = ProcessedOnce(processor.image_processor)
         self._multimodal = multimodal
         self._template_kwargs = template_kwargs
         try:

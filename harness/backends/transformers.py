@@ -20,6 +20,7 @@ from harness import fields
 from harness.backends.answers import blank, clean
 from harness.backends.chat import Chat, media_of
 from harness.backends.checkpoint import find, move, pick_device, said
+from harness.backends.pictures_once import Kept, features_once
 from harness.backends.reasoning import split_reasoning
 from harness.identity import digest
 from harness.records import Capabilities, Generation, Outcome, Request
@@ -105,6 +106,7 @@ class Transformers:
         self._loaded: Any = None
         self._lock = threading.Lock()
         self._prompts: dict[str, _Prompt] = {}
+        self._pictures = Kept()
 
     def __repr__(self) -> str:
         return f"Transformers(model={self.model_id!r}, dtype={self._dtype!r})"
@@ -123,6 +125,7 @@ class Transformers:
         with self._lock:
             self._loaded = None
             self._prompts.clear()
+            self._pictures.clear()
 
     async def generate(self, request: Request) -> Generation:
         """The answer; a failure is an outcome with an error, never an exception."""
@@ -249,12 +252,13 @@ class Transformers:
         with self._lock, self._limited_threads(), torch.inference_mode():
             try:
                 if media_of(requests[0].messages):
-                    logprobs = [
-                        of_pictured(
-                            model, self._chat.encode([one.messages]).to(self._device), answer
-                        )
-                        for one, answer in zip(requests, wanted, strict=True)
-                    ]
+                    with features_once(model, self._pictures):
+                        logprobs = [
+                            of_pictured(
+                                model, self._chat.encode([one.messages]).to(self._device), answer
+                            )
+                            for one, answer in zip(requests, wanted, strict=True)
+                        ]
                 else:
                     logprobs = of_texts(model, prompts, wanted, self._device)
             except Exception as error:
