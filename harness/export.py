@@ -85,7 +85,11 @@ def _counting(run: Run) -> list[StoredScore]:
     """The scores that count: of answers, of attributions and of concept spaces."""
     from harness.analysis.explainers import scores_of_attributions, scores_of_concepts
 
-    return [*run.scores(), *scores_of_attributions(run), *scores_of_concepts(run)]
+    return [
+        *run.scores(),
+        *scores_of_attributions(run),
+        *scores_of_concepts(run.store, run.manifest.classifier_revision),
+    ]
 
 
 class _Places:

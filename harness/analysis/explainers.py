@@ -64,29 +64,29 @@ def scores_of_attributions(run: Run) -> list[StoredScore]:
     ]
 
 
-def scores_of_concepts(run: Run) -> list[StoredScore]:
-    """The scores of the spaces of concepts that were last found in the classifier as it is now."""
-    ids = {space.id for space in _spaces(run)}
+def scores_of_concepts(store: Store, revision: str = "") -> list[StoredScore]:
+    """The scores of the spaces of concepts that were last found in the classifier of a revision."""
+    ids = {space.id for space in _spaces(store, revision)}
     if not ids:
         return []
-    version = run.store.meta()["concept_spaces"]["version"]
-    return [score for score in run.store.scores({SCORER: version}) if score.subject in ids]
+    version = store.meta()["concept_spaces"]["version"]
+    return [score for score in store.scores({SCORER: version}) if score.subject in ids]
 
 
-def _spaces(run: Run) -> list[ConceptSpace]:
-    held = run.store.meta().get("concept_spaces")
-    revision = run.manifest.classifier_revision
+def _spaces(store: Store, revision: str) -> list[ConceptSpace]:
+    held = store.meta().get("concept_spaces")
     spaces = [serial.loads(ConceptSpace, text) for text in held["spaces"]] if held else []
     return [s for s in spaces if not revision or s.classifier in ("", revision)]
 
 
-def concepts(run: Run) -> tuple[ConceptSummary, ...]:
-    """The spaces of concepts that were last found, with their scores."""
-    spaces = _spaces(run)
+def concepts(store: Store, revision: str = "") -> tuple[ConceptSummary, ...]:
+    """The spaces of concepts that were last found in the classifier of a revision (of any, where
+    none is given), with their scores."""
+    spaces = _spaces(store, revision)
     worth: dict[str, dict[str, float | None]] = {space.id: {} for space in spaces}
-    for score in scores_of_concepts(run):
+    for score in scores_of_concepts(store, revision):
         worth[score.subject][score.metric] = score.value
-    by_id = run.samples
+    by_id = {sample.id: sample for sample in store.samples()}
     return tuple(
         ConceptSummary(
             space,
