@@ -109,7 +109,7 @@ class RunResult:
 
         with Store.read(self.folder) as store:
             run = Run(store)
-            scorers = make_scorers(run.manifest.scorers, Path(run.manifest.folder))
+            scorers = _scorers_of(run.manifest)
             return analyse(run, scorers)
 
     @property
@@ -391,7 +391,7 @@ def finish(
     progress = progress or Silent()
     run = Run(store)
     run.manifest = run.manifest.with_scorers(scorers)
-    made = make_scorers(run.manifest.scorers, Path(run.manifest.folder))
+    made = _scorers_of(run.manifest)
     chosen = {spec.name: made[spec.name] for spec in map(PartSpec, scorers)} or made
     asyncio.run(score(run, chosen, progress.advance, watch=watch, models=models))
     run.manifest.save(store)
@@ -419,7 +419,7 @@ def so_far(folder: Path) -> RunResult:
     Store.read(folder).close()
     with Store.write(folder) as store:
         run = Run(store)
-        made = make_scorers(run.manifest.scorers, Path(run.manifest.folder))
+        made = _scorers_of(run.manifest)
         quiet = {
             name: scorer
             for name, scorer in made.items()
@@ -430,11 +430,16 @@ def so_far(folder: Path) -> RunResult:
         return _result(run, made)
 
 
+def _scorers_of(manifest: Manifest) -> dict[str, Any]:
+    """The scorers of a run by name, as its suite described them."""
+    return make_scorers(manifest.scorers, Path(manifest.folder))
+
+
 def report(folder: Path, *, generalise_variants: bool = False) -> RunResult:
     """Writes the report of a run again, from its scores as they stand."""
     with Store.read(folder) as store:
         run = Run(store)
-        scorers = make_scorers(run.manifest.scorers, Path(run.manifest.folder))
+        scorers = _scorers_of(run.manifest)
         result = _result(run, scorers, generalise_variants=generalise_variants)
         old = store.old_schema
     if not old:  # a run that an older version made is completed when it is continued, not here
@@ -458,7 +463,7 @@ def gate(
 
     with Store.read(folder) as store:
         run = Run(store)
-        scorers = make_scorers(run.manifest.scorers, Path(run.manifest.folder))
+        scorers = _scorers_of(run.manifest)
         table = ScoreTable(run, scorers)
         for given, option, wrong in ((lowest, "--min", "lower"), (highest, "--max", "higher")):
             for bar in checked(table, given, option):
@@ -554,7 +559,7 @@ def _finished(suite: Suite, folder: Path, samples: int | None) -> RunResult | No
         )
         if not same:
             return None
-        scorers = make_scorers(manifest.scorers, Path(manifest.folder))
+        scorers = _scorers_of(manifest)
         now = {name: version(scorer, manifest) for name, scorer in scorers.items()}
         stored = meta.get("versions_scored", {})
         if any(stored.get(name) != v for name, v in now.items()):
@@ -651,9 +656,7 @@ async def _generate_all(
     by_model: dict[str, list[PlannedCell]] = {}
     for planned in cells:
         by_model.setdefault(planned.cell.model, []).append(planned)
-    wanted: dict[str, dict[str, Request]] = {}
-    for planned in cells:
-        wanted.setdefault(planned.entry, {})[planned.key] = planned.request
+    wanted = _by_entry(cells)
     for entry, requests in wanted.items():
         watch.take_proven(entry, requests)
     places = {(entry, key) for entry, requests in wanted.items() for key in requests}
@@ -770,6 +773,14 @@ def _needs_evidence(suite: Suite) -> bool:
     )
 
 
+def _by_entry(cells: Sequence[PlannedCell]) -> dict[str, dict[str, Request]]:
+    """The first requests of cells, by entry and key."""
+    found: dict[str, dict[str, Request]] = {}
+    for planned in cells:
+        found.setdefault(planned.entry, {})[planned.key] = planned.request
+    return found
+
+
 def elsewhere(suite: Suite, plan: Plan, out: str | Path | None = None) -> list[str]:
     """What runs beside a suite's run were answered to what it still has to ask, in sentences."""
     folder = run_folder(suite, out)
@@ -779,10 +790,7 @@ def elsewhere(suite: Suite, plan: Plan, out: str | Path | None = None) -> list[s
             held = {
                 (spec.entry, key) for spec in suite.models for key in store.answered(spec.entry)
             }
-    wanted: dict[str, dict[str, Request]] = {}
-    for planned in plan.cells:
-        wanted.setdefault(planned.entry, {})[planned.key] = planned.request
-    return left_elsewhere(folder, wanted, held)
+    return left_elsewhere(folder, _by_entry(plan.cells), held)
 
 
 def plan_only(suite: Suite, samples: int | None = None) -> tuple[Any, Inputs]:
