@@ -16,8 +16,6 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 from urllib.parse import parse_qsl, quote, quote_plus, unquote, unquote_plus, urlsplit
 
-from harness.records import HarnessError
-
 HIDDEN = "[hidden]"
 # Fields that may hold a secret beside what is none, and say how a part is reached.
 _MIXED = frozenset({"base_url", "proxy", "headers", "env", "token_command"})
@@ -87,6 +85,10 @@ def filled(text: str) -> str:
 
     def value(match: re.Match[str]) -> str:
         if match[1] not in os.environ:
+            from harness.records import (
+                HarnessError,
+            )  # every command imports this file, at its start
+
             raise HarnessError(f"the environment variable {match[1]} is not set")
         return os.environ[match[1]]
 

@@ -197,3 +197,12 @@ def test_no_command_hands_a_control_character_on(
     assert not set(EVIL[:1] + EVIL[-3:]) & set(printed.out + printed.err)
     if command in ("show", "show cell", "explain", "no such cell"):
         assert r"\x1b[31m\x07\u202e\x9b" in printed.out + printed.err
+
+
+def test_the_command_line_starts_without_the_records_of_a_run() -> None:
+    code = (
+        "import sys, harness.cli; print(sorted(m for m in sys.modules if m.startswith('harness.')))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "harness.records" not in done.stdout
+    assert "harness.cli.command_line" in done.stdout
