@@ -78,7 +78,8 @@ def _metrics() -> tuple[Metric, ...]:
             f"f1_above_{floor}",
             range=(-1.0, 1.0),
             separates=(Separation("evidence", "other-evidence", 0.1),),
-            about=f"`f1` less `f1_{floor}`: above 0 where the text cites what decided this sample.",
+            about=f"Agreement of what is cited with what was used (f1), less that of "
+            f"{_FLOORS[floor]}: above 0 where the text cites what decided this sample.",
             title=f"cites what the classifier used, above {_FLOORS[floor]}",
             headline="faithfulness" if floor == "random" else None,
         )
