@@ -6,8 +6,9 @@ is all that they need.
 
 from __future__ import annotations
 
+import contextlib
 import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from importlib import metadata
@@ -18,6 +19,7 @@ from harness import __version__, joins, plugins, serial
 from harness.identity import digest, tree_hash
 from harness.inputs import Inputs, samples_hash
 from harness.plan import Plan
+from harness.plugin_code import code_named
 from harness.records import HarnessError
 from harness.store import Store
 from harness.suite import PartSpec, Suite
@@ -241,9 +243,10 @@ def file_hashes(suite: Suite) -> dict[str, str]:
         parts["classifier"] = ("classifiers", suite.classifier)
     found = {}
     for part, (_, spec) in parts.items():
-        for name, value in spec.options.items():
-            if name != "environment" and isinstance(value, str) and Path(value).exists():
-                found[f"{part}.{name}"] = tree_hash(Path(value))
+        for name, value in _texts(spec.options):
+            read = None if name == "environment" else _read(value, suite.folder)
+            if read is not None:
+                found[f"{part}.{name}"] = read
     parts["source"] = ("sources", suite.source)
     if suite.explain is not None:
         parts |= {f"explain.{m.name}": ("explainers", m) for m in suite.explain.methods}
@@ -253,6 +256,26 @@ def file_hashes(suite: Suite) -> dict[str, str]:
         if code is not None:
             found[f"{part} (code)"] = code
     return found
+
+
+def _texts(value: Any, name: str = "") -> Iterator[tuple[str, str]]:
+    """The texts among a part's options, at any depth, by the fields that lead to them."""
+    if isinstance(value, str):
+        yield name, value
+    elif isinstance(value, Mapping):
+        for key, item in value.items():
+            yield from _texts(item, f"{name}.{key}" if name else str(key))
+    elif isinstance(value, (list, tuple)):
+        for i, item in enumerate(value):
+            yield from _texts(item, f"{name}.{i}")
+
+
+def _read(value: str, folder: Path) -> str | None:
+    """A hash of the file, folder or code that a text names; `None` where it names none."""
+    with contextlib.suppress(OSError, ValueError):  # too long for a name
+        if Path(value).exists():
+            return tree_hash(Path(value))
+    return code_named(value, folder)
 
 
 def _cluster(inputs: Inputs) -> str:

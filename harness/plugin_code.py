@@ -10,8 +10,10 @@ import ast
 import contextlib
 import functools
 import importlib.metadata
+import importlib.util
 import json
 import sys
+import sysconfig
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,6 +21,7 @@ from typing import Any
 from harness.identity import digest, file_hash
 
 _OWN = "harness"
+_STDLIB = Path(sysconfig.get_path("stdlib")).resolve()
 _MARK = "_harness_code"  # of an object that was made by another file than the one of its class
 
 
@@ -40,6 +43,37 @@ def code_as_named(module: str, part: Any) -> str | None:
         return own
     there = _code_of(module, "")
     return there if own in (None, there) else digest([there, own])
+
+
+def code_named(name: str, beside: Path) -> str | None:
+    """A hash of the files that `./file.py:name` or `package.module:name` stands for.
+
+    They are not loaded. `None` for a text that names none.
+    """
+    module, _, attribute = name.partition(":")
+    if not attribute.isidentifier():
+        return None
+    if module.endswith(".py"):
+        path: Path | None = (beside / module).resolve()
+    else:
+        path = _found(module)
+    if path is None or not path.is_file():
+        return None
+    return digest([file_hash(file) for file in own_files(path, module)])
+
+
+def own_files(path: Path, module: str = "") -> list[Path]:
+    """A file with those that it imports beside it; itself alone where it is installed."""
+    root = path.parent if module.endswith(".py") else _root(module, path)
+    installed = next(root.glob("*.dist-info"), None) is not None or path.is_relative_to(_STDLIB)
+    return [path] if installed else files_of(path, root)
+
+
+def _found(module: str) -> Path | None:
+    with contextlib.suppress(ImportError, ValueError, AttributeError):
+        spec = importlib.util.find_spec(module)
+        return None if spec is None or not spec.has_location else Path(str(spec.origin)).resolve()
+    return None
 
 
 def mark(made: Any, module: str) -> None:
@@ -89,7 +123,7 @@ def _as_loaded(files: list[Path]) -> list[str]:
 
 def _root(module: str, path: Path) -> Path:
     """The folder that a module's full name is looked up in."""
-    steps = module.count(".") if module in sys.modules and not module.startswith("_") else 0
+    steps = 0 if module.startswith("_") else module.count(".")
     return path.parents[steps + (path.name == "__init__.py")]
 
 

@@ -13,6 +13,8 @@ from test_whose_answer import CELLS, TINY, answers, asked, servers
 
 import harness
 from harness.cli import main
+from harness.manifest import _read, _texts
+from harness.store import Store
 
 MINE = """
 from harness.records import Capabilities, Generation
@@ -153,3 +155,59 @@ def test_another_judge_is_asked_although_its_scorer_asks_the_same(
             result = harness.run(path, out=tmp_path / "run")
         assert set(result.scores["value"]) == {0.0}
         assert asked(server) == 2
+
+
+RULE = """
+from rule_words import WORDS
+
+def rule(texts):
+    return [[0.9, 0.1] if any(w in t for w in WORDS) else [0.1, 0.9] for t in texts]
+"""
+
+
+@pytest.mark.parametrize("edit", ["the file", "what it imports", "a nested part"])
+def test_an_edited_function_of_a_classifier_is_asked_again_although_the_run_was_finished(
+    tmp_path: Path, edit: str
+) -> None:
+    function: dict[str, Any] = {
+        "kind": "callable", "function": "./rule.py:rule", "classes": ["gastritis", "indigestion"],
+    }  # fmt: skip
+    text = changed(classifier=function, models=None, controls=["gold"], scorers=["label"])
+
+    def predicted(words: str, rule: str = RULE) -> list[str | None]:
+        files = {"rule.py": rule, "rule_words.py": f"WORDS = {words}\n"}
+        harness.run(write(tmp_path, text, **files), out=tmp_path / "run")
+        with Store.read(tmp_path / "run") as store:
+            return [p.label for p in store.predictions().values()]
+
+    first = predicted('("Burning",)')
+    assert first.count("gastritis") == 1
+    if edit == "the file":
+        now = predicted('("Burning",)', RULE.replace("[0.9, 0.1] if any", "[0.1, 0.9] if any"))
+        assert now.count("gastritis") == 0
+    elif edit == "what it imports":
+        assert predicted('("Burning", "Red")').count("gastritis") == 2
+    else:
+        (tmp_path / "judge.txt").write_text("old")
+        nested = {"deep": [{"path": str(tmp_path / "judge.txt")}, "./rule.py:rule", "no:name"]}
+        found = dict(_texts(nested))
+        read = {name: _read(value, tmp_path) for name, value in found.items()}
+        assert read["deep.2"] is None
+        assert None not in (read["deep.0.path"], read["deep.1"])
+        (tmp_path / "judge.txt").write_text("new")
+        (tmp_path / "rule_words.py").write_text("WORDS = ()\n")
+        assert _read(found["deep.0.path"], tmp_path) != read["deep.0.path"]
+        assert _read(found["deep.1"], tmp_path) != read["deep.1"]
+
+
+def test_a_text_that_looks_like_code_and_names_none_is_no_code(tmp_path: Path) -> None:
+    for text in (
+        "http://127.0.0.1:8000/v1",
+        "builtin:octa",
+        "./gone.py:Mine",
+        "a: b",
+        "x" * 9000,
+        "no.such.module:f",
+        ":",
+    ):
+        assert _read(text, tmp_path) is None

@@ -1,6 +1,7 @@
-"""A fingerprint of a function: its source file, and the values that are bound to it.
+"""A fingerprint of a function: its source file, with what that imports beside it, and the values
+that are bound to it.
 
-The file says what a function does with its variables; a threshold in a `partial`, an object whose
+The files say what a function does with its variables; a threshold in a `partial`, an object whose
 method it is, or a variable that it closes over says with which values.
 """
 
@@ -14,6 +15,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from types import CodeType, ModuleType
 from typing import Any
+
+from harness.plugin_code import own_files
 
 _DEEPEST = 6  # objects within objects; what lies deeper is known by its type alone
 _ADDRESS = re.compile(r" at 0x[0-9a-f]+")
@@ -95,7 +98,10 @@ def _source(function: Any) -> bytes:
     subject = inspect.unwrap(function)
     name = str(getattr(subject, "__qualname__", subject)).encode()
     try:
-        return name + Path(inspect.getfile(subject)).read_bytes()
+        path = Path(inspect.getfile(subject)).resolve()
+        module = str(getattr(subject, "__module__", ""))
+        files = [path] if module.partition(".")[0] == "harness" else own_files(path, module)
+        return name + b"".join(file.read_bytes() for file in files)
     except (TypeError, OSError):
         code = getattr(subject, "__code__", None)
         return name + (_compiled(code) if code else b"")
