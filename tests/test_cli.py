@@ -345,10 +345,10 @@ def test_a_model_without_a_cell_to_ask_is_said_beforehand_and_ends_with_five(
         for command in ("plan", "check"):
             code, said, _ = run(capsys, command, str(path))
             assert code == 0
-            assert "model pasted is asked nothing: no answer is recorded" in said
+            assert "model pasted is asked nothing: it has no answer to give" in said
         code, said, errors = run(capsys, "run", str(path), "--out", str(tmp_path / out))
         assert code == 5
-        assert "no answer is recorded" in said + errors
+        assert "it has no answer to give, as none is recorded" in said + errors
 
 
 def test_plan_says_what_the_models_cost(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

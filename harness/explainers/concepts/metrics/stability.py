@@ -38,7 +38,8 @@ def matching(first: Space, second: Space) -> Matching:
             f"spaces of {first.directions.shape[1]} and {second.directions.shape[1]} numbers a row "
             "have no common directions"
         )
-    cosines = _units(first.directions) @ _units(second.directions).T
+    # rounding takes the cosine of a direction with itself past 1 on some machines
+    cosines = np.clip(_units(first.directions) @ _units(second.directions).T, -1.0, 1.0)
     if first.kind in _TWO_SIDED and second.kind in _TWO_SIDED:
         cosines = np.abs(cosines)
     rows, columns = linear_sum_assignment(-cosines)
