@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from harness.records import UNSCORABLE
-from harness.results import NOT_RECORDED
+from harness.results import NOT_RECORDED, Failure
 from harness.scoring import Run
 
 LOST_CONTROL = 1
@@ -142,3 +142,20 @@ class Ending:
                 )
             return tuple(said)
         return self.unmet
+
+
+def failure_lines(failures: Sequence[Failure], most: int = 6) -> list[str]:
+    """Why cells have no answer, in a few lines: the most frequent kinds of all models."""
+    shown = sorted(failures, key=lambda failure: -failure.count)[:most]
+    lines = [_line(failure) for failure in failures if failure in shown]
+    left = len(failures) - len(shown)
+    return lines + ([f"and {left} more kinds of failures, which the report lists"] if left else [])
+
+
+def _line(failure: Failure) -> str:
+    what = failure.cause or failure.outcome.replace("_", " ")
+    cells = f"{failure.count:,} {'cell' if failure.count == 1 else 'cells'}"
+    if failure.outcome == "several":
+        return f"{failure.model}: {cells} of {failure.why}"
+    said = failure.example[1] or failure.why
+    return f'{failure.model}: {cells} {what}, such as "{said}"'

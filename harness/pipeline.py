@@ -22,7 +22,6 @@ from harness.asking import Models
 from harness.contracts import Ready
 from harness.drawing.words import short
 from harness.ending import UNSCORED, Ending
-from harness.failures import FailureKind, failure_kinds
 from harness.generate import generate
 from harness.identity import attribution_key, digest, file_hash
 from harness.inputs import Inputs, current_samples_hash, limit, prepare, samples_hash, samples_of
@@ -39,6 +38,7 @@ from harness.records import (
     Request,
     StoredScore,
 )
+from harness.results import Failure
 from harness.scoring import Run, make_scorers, score, version
 from harness.server_gate import Patience
 from harness.session import NotStopped, OnAnswer, Traffic, tasks
@@ -80,7 +80,7 @@ class RunResult:
     folder: Path
     verdict: tuple[str, ...]  # the report's sentences, what it warns of last
     ending: Ending
-    failures: tuple[FailureKind, ...] = ()
+    failures: tuple[Failure, ...] = ()
     max_unscored: float | None = None  # what the suite allows
 
     def __repr__(self) -> str:
@@ -493,9 +493,9 @@ def _result(
     write(results, folder / "report.html", folder / "blobs")
     verdict = tuple(f"{s.topic.capitalize()}: {s.text}" for s in results.verdict)
     verdict += lines(results.warnings)
-    failures, allowed = failure_kinds(run), run.manifest.max_unscored
+    allowed = run.manifest.max_unscored
     unmet = tuple(f"{one.asked} is not kept: {one.found}" for one in results.unmet)
-    result = RunResult(folder, verdict, Ending.of(run, unmet), failures, allowed)
+    result = RunResult(folder, verdict, Ending.of(run, unmet), results.failures, allowed)
     vars(result)["results"] = results  # what is computed already
     return result
 
@@ -565,7 +565,7 @@ def _finished(suite: Suite, folder: Path, samples: int | None) -> RunResult | No
         if any(stored.get(name) != v for name, v in now.items()):
             return None
     ending = serial.loads(Ending, kept["ending"])
-    failures = tuple(serial.loads(FailureKind, text) for text in kept["failures"])
+    failures = tuple(serial.loads(Failure, text) for text in kept["failures"])
     return RunResult(folder, tuple(kept["verdict"]), ending, failures, suite.max_unscored)
 
 

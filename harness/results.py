@@ -101,7 +101,8 @@ class Failure:
     """Cells of one model that have no score for one reason.
 
     `why` is what the failures say, with ids and numbers struck out; `example` is a cell's id and
-    its own words.
+    its own words. `cause` is the kind that was seen of it (`HTTP 503`), empty where the outcome
+    says all.
     """
 
     model: str
@@ -109,6 +110,7 @@ class Failure:
     why: str
     count: int
     example: tuple[str, str]
+    cause: str = ""
 
 
 @dataclass(frozen=True)

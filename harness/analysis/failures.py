@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 from harness.analysis.score_table import ScoreTable
 from harness.records import UNSCORABLE
@@ -27,7 +28,9 @@ _VARYING = re.compile(
     r"|\b(?=[0-9a-f]*\d)(?=[0-9a-f]*[a-f])[0-9a-f]{8,}\b|\d+(?:[.,:]\d+)*",
     re.IGNORECASE,
 )
-_NOT_RUN = "not asked: a limit, an interruption or a server that was away ended the run before"
+_BY_LIMIT = "a limit of the run was reached"
+_Kind = tuple[str, str, str]  # outcome, cause, words
+_NOT_RUN = "not asked: an interruption or a server that was away ended the run before"
 
 
 def words_of(error: str) -> str:
@@ -44,37 +47,43 @@ def failures(table: ScoreTable) -> tuple[Failure, ...]:
 
     Models come before controls, in the order of the suite.
     """
-    found = []
+    why_not_run = _why_not_run(table.run.store.meta())
+    found: list[Failure] = []
     for model in [*table.models, *table.controls]:
-        mine = [a for a in table.run.answered.values() if a.cell.model == model]
-        lost = [a for a in mine if a.outcome in LOST]
-        kinds = Counter((a.outcome, _why(a)) for a in lost)
-        ordered = sorted(kinds.items(), key=lambda item: (-item[1], item[0]))
-        rows = [
-            Failure(model, outcome, why, count, _example(lost, outcome, why))
-            for (outcome, why), count in ordered[:KINDS]
+        kinds: dict[_Kind, list[Answered]] = {}
+        for answered in table.run.answered.values():
+            if answered.cell.model == model and answered.outcome in LOST:
+                kinds.setdefault(_kind(answered, why_not_run), []).append(answered)
+        ordered = sorted(kinds.items(), key=lambda item: (-len(item[1]), item[0]))
+        found += [
+            Failure(model, outcome, why, len(cells), _example(cells[0]), cause)
+            for (outcome, cause, why), cells in ordered[:KINDS]
         ]
-        if len(ordered) > KINDS:
-            rest = ordered[KINDS:]
-            (outcome, why), _ = rest[0]
-            total = sum(count for _, count in rest)
+        if rest := [cells for _, cells in ordered[KINDS:]]:
             said = f"{len(rest):,} other {plural('kind', len(rest))}"
-            rows.append(Failure(model, "several", said, total, _example(lost, outcome, why)))
-        found += rows
+            total = sum(len(cells) for cells in rest)
+            found.append(Failure(model, "several", said, total, _example(rest[0][0])))
     return tuple(found)
 
 
-def _why(answered: Answered) -> str:
+def _kind(answered: Answered, why_not_run: Callable[[str], str]) -> _Kind:
     generation = answered.generation
     if generation is None or answered.outcome == "not_run":
-        return _NOT_RUN
-    return words_of(generation.error or f"no reason was given ({answered.outcome})")
+        return answered.outcome, "", why_not_run(answered.cell.model)
+    error = generation.error or f"no reason was given ({answered.outcome})"
+    return answered.outcome, generation.failure or "", words_of(error)
 
 
-def _example(lost: Sequence[Answered], outcome: str, why: str) -> tuple[str, str]:
-    first = next(a for a in lost if (a.outcome, _why(a)) == (outcome, why))
-    error = first.generation.error if first.generation is not None else None
-    return first.cell.id, " ".join((error or "").split())[:400]
+def _why_not_run(meta: Mapping[str, Any]) -> Callable[[str], str]:
+    """What kept a model's cells from being asked: what stopped it, else a limit of the run."""
+    stopped: Mapping[str, str] = meta.get("stopped", {})
+    otherwise = _BY_LIMIT if meta.get("limited") else _NOT_RUN
+    return lambda model: words_of(stopped.get(f"model '{model}'", otherwise))
+
+
+def _example(answered: Answered) -> tuple[str, str]:
+    error = answered.generation.error if answered.generation is not None else None
+    return answered.cell.id, " ".join((error or "").split())[:400]
 
 
 # --- what they fall on --------------------------------------------------------------------

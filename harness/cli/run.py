@@ -123,7 +123,7 @@ def main(options: argparse.Namespace) -> int:
 
 def print_result(result: RunResult) -> None:
     """Prints the verdict, why cells failed and where the report is."""
-    from harness.failures import failure_lines
+    from harness.ending import failure_lines
 
     for sentence in (*result.verdict, *failure_lines(result.failures)):
         terminal.say(f"  {sentence}")
