@@ -21,7 +21,6 @@ import aiohttp
 
 from harness import fields, secrets
 from harness.backends import responses
-from harness.backends.answers import well_formed
 from harness.backends.chat import media_of
 from harness.backends.connection import UNREACHABLE, Pool, Server, asked_to_wait
 from harness.backends.hosted import HostedServer, Service
@@ -32,7 +31,6 @@ from harness.backends.likelihood import (
     read_completion,
     unsaid,
 )
-from harness.backends.messages import sent_messages
 from harness.backends.replies import (
     error_message,
     read_failure,
@@ -43,6 +41,7 @@ from harness.backends.replies import (
 from harness.backends.signs import look
 from harness.backends.tokens import Provider, TokenError
 from harness.backends.tries import Tally
+from harness.backends.wire import LIMITS, SETTLED, Wire
 from harness.identity import draw
 from harness.lines import Line
 from harness.records import (
@@ -64,9 +63,6 @@ _APIS = ("chat", "responses")
 _CLIENTS = ("aiohttp", "openai")
 _PATHS = {"chat": "chat/completions", "responses": "responses"}
 _READERS = {"chat": read_reply, "responses": responses.read_response}
-_LIMITS = ("max_completion_tokens", "max_tokens")
-# What a request, its identity or the reading of its answer already settle.
-_SETTLED = ("messages", "model", "n", "seed", "stream", *_LIMITS)
 _NO_PLACE = (404, 405, 501)
 
 
@@ -146,12 +142,12 @@ class OpenAI:
             chat_template_kwargs=chat_template_kwargs,
             extra_body=extra_body,
         )
-        fields.one_of(self._where, _LIMITS, max_tokens_field=max_tokens_field)
+        fields.one_of(self._where, LIMITS, max_tokens_field=max_tokens_field)
         fields.extras(self._where, extras, _EXTRAS)
         fields.one_of(self._where, _APIS, api=api)
         fields.one_of(self._where, _CLIENTS, client=client)
         self._api = api
-        names = (*_SETTLED, *(responses.SETTLED if api == "responses" else ()))
+        names = (*SETTLED, *(responses.SETTLED if api == "responses" else ()))
         settled = next((name for name in names if name in (extra_body or ())), None)
         if settled is not None:
             raise HarnessError(
@@ -175,7 +171,6 @@ class OpenAI:
         if extra_body:
             # what a request holds is stored, and so is no secret
             self.extras["extra_body"] = secrets.concealed(extra_body)
-        self._extra_body = dict(extra_body or {})
         if not system_role:
             self.extras["system_role"] = False
         if not temperature:
@@ -196,9 +191,14 @@ class OpenAI:
         self.place: str | None = self._server.shown
         self._timeout = timeout
         self._max_retries = max_retries
-        others = (name for name in _LIMITS if name != max_tokens_field)
-        self._limits = (max_tokens_field, *others) if api == "chat" else (responses.LIMIT,)
-        self._refused: set[str] = set()  # what this server does not take
+        self._wire = Wire(
+            model,
+            api,
+            self.capabilities,
+            max_tokens_field,
+            dict(chat_template_kwargs) if chat_template_kwargs else None,
+            dict(extra_body or {}),
+        )
         self._tried: set[frozenset[str]] = set()  # sets of parameters it has answered to
         self._unable: str | None = None  # why it cannot say how likely an answer is
         self._pool: Pool | None = None
@@ -333,14 +333,14 @@ class OpenAI:
 
     async def generate(self, request: Request) -> Generation:
         """The answer; a failure is an outcome with an error, never an exception."""
-        wanted = self._names(request, ())
+        wanted = self._wire.wanted(request)
         async with self._connected() as pool, self._alone(pool, wanted) as release:
             try:
                 answer = await self._ask(pool, request, release)
             except (HarnessError, OSError, ValueError) as error:
                 said = self._server.hide(str(error))
                 return Generation(outcome="server", error=f"the request cannot be made: {said}")
-        notes = [self._note(name) for name in sorted(wanted & self._refused)]
+        notes = self._wire.notes(wanted)
         count, limit = answer.completion_tokens, request.sampling.max_tokens
         if count is not None and count > limit:
             notes.append("the server went past the limit of tokens; set max_tokens_field")
@@ -349,70 +349,23 @@ class OpenAI:
             notes.append(f"the server cut the answer off after {count} of {limit} tokens")
         return replace(answer, notes=(*answer.notes, *notes))
 
-    # --- the request ----------------------------------------------------------------------
-
     def body(self, request: Request) -> bytes:
         """The bytes that are sent, less what the server is known to refuse; keys are sorted.
 
         Raises `HarnessError` for media that the model is not declared to take.
         """
-        takes_system = self.capabilities.system_role and "system" not in self._refused
-        messages = sent_messages(
-            request.messages, self.model, takes_system, self.capabilities.images
-        )
-        body = {"model": self.model, **self._parameters(request, self._refused)}
-        if self._api == "chat":
-            body["messages"] = messages
-        else:
-            body["input"] = responses.as_input(messages)
-        text = json.dumps(body, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
-        return well_formed(text).encode("utf-8")
-
-    def _parameters(self, request: Request, refused: Collection[str]) -> dict[str, Any]:
-        sampling = request.sampling
-        limit = next((name for name in self._limits if name not in refused), self._limits[0])
-        asked: dict[str, Any] = {
-            limit: sampling.max_tokens,
-            "temperature": sampling.temperature if self.capabilities.temperature else None,
-            "top_p": sampling.top_p,
-            "top_k": sampling.top_k,
-            "stop": list(sampling.stop) or None,
-            "seed": sampling.seed if self.capabilities.seed else None,
-            "logprobs": True if request.extras.get("logprobs") is not None else None,
-            "top_logprobs": request.extras.get("logprobs"),
-            "return_token_ids": True if request.extras.get("token_ids") else None,
-            "chat_template_kwargs": self.extras.get("chat_template_kwargs"),
-        }
-        if request.schema is not None:
-            described = {"name": "answer", "schema": request.schema, "strict": True}
-            asked["response_format"] = {"type": "json_schema", "json_schema": described}
-        asked |= self._extra_body
-        if self._api == "responses":
-            asked = responses.as_parameters(asked)
-        return {
-            name: value
-            for name, value in asked.items()
-            if value is not None and name not in refused
-        }
-
-    def _names(self, request: Request, refused: Collection[str]) -> frozenset[str]:
-        """The parameters that are sent; `system` stands for a system message."""
-        names = set(self._parameters(request, refused))
-        if self.capabilities.system_role and any(m.role == "system" for m in request.messages):
-            names |= {"system"} - set(refused)
-        return frozenset(names)
+        return self._wire.body(request)
 
     # --- asking ---------------------------------------------------------------------------
 
     async def _ask(self, pool: Pool, request: Request, release: Callable[[], None]) -> Generation:
         """Sends a request until it is answered, each time without what was refused."""
         while True:
-            sent = self._names(request, self._refused)
+            sent = self._wire.sent(request)
             refused, answer = await self._attempts(pool, self.body(request), sent, release)
             if refused is None:
                 return answer
-            both = ("include" if self._api == "responses" else "logprobs", "top_logprobs")
-            self._refused.update(both if refused in both else (refused,))
+            self._wire.refuse(refused)
 
     async def _attempts(
         self,
@@ -516,14 +469,6 @@ class OpenAI:
         error = None if answer.error is None else self._server.hide(answer.error)
         notes = tuple(self._server.hide(note) for note in answer.notes)
         return replace(answer, text=self._server.hide(answer.text), error=error, notes=notes)
-
-    def _note(self, name: str) -> str:
-        if name == "system":
-            return "system role refused by the server; its text opens the first user message"
-        other = next((limit for limit in self._limits if limit not in self._refused), None)
-        if name in _LIMITS and other is not None:
-            return f"{name} refused by the server; {other} sent instead"
-        return f"{name} refused by the server and left out"
 
     # --- connections ----------------------------------------------------------------------
 
