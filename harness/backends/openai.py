@@ -333,7 +333,7 @@ class OpenAI:
 
     async def generate(self, request: Request) -> Generation:
         """The answer; a failure is an outcome with an error, never an exception."""
-        wanted = self._wire.wanted(request)
+        wanted = self._wire.wanted_parameters(request)
         async with self._connected() as pool, self._alone(pool, wanted) as release:
             try:
                 answer = await self._ask(pool, request, release)
@@ -361,11 +361,11 @@ class OpenAI:
     async def _ask(self, pool: Pool, request: Request, release: Callable[[], None]) -> Generation:
         """Sends a request until it is answered, each time without what was refused."""
         while True:
-            sent = self._wire.sent(request)
+            sent = self._wire.sent_parameters(request)
             refused, answer = await self._attempts(pool, self.body(request), sent, release)
             if refused is None:
                 return answer
-            self._wire.refuse(refused)
+            self._wire.reject(refused)
 
     async def _attempts(
         self,
