@@ -61,6 +61,8 @@ CASES: dict[str, Fault] = {
     "one_of_two_dies": Fault(latency=0.05),
     "one_of_two_dead_from_the_start": Fault(),
 }
+# Each wave of requests is denied once, so this server alone would keep a run for a day.
+MAX_TIME = {"all_429_once_retry_after_400": 900}
 TIMEOUTS = {"all_silent": 2, "silent_for_ever": 20, "drip_for_ever": 20}
 FAMILY = """family: bench
 question: Which label?
@@ -89,7 +91,8 @@ def case(name: str, python: str) -> dict[str, Any]:
             servers.append(FaultServer(CASES[name]))
         for server in servers:
             stack.callback(server.close)
-        path = suite(folder, TIMEOUTS.get(name, 120), [server.url for server in servers])
+        urls = [server.url for server in servers]
+        path = suite(folder, urls, TIMEOUTS.get(name, 120), MAX_TIME.get(name))
         last = servers[-1]
         if name.endswith("from_the_start"):
             last.die()
@@ -124,7 +127,7 @@ def when(ready: Callable[[], bool], *then: Callable[[], Any]) -> None:
     threading.Thread(target=wait, daemon=True).start()
 
 
-def suite(folder: Path, timeout: float, urls: list[str]) -> Path:
+def suite(folder: Path, urls: list[str], timeout: float, max_time: float | None) -> Path:
     """One model a server, each asked about every sample."""
     (folder / "prompts" / "bench").mkdir(parents=True)
     (folder / "prompts" / "bench" / "family.yaml").write_text(FAMILY)
@@ -141,6 +144,7 @@ def suite(folder: Path, timeout: float, urls: list[str]) -> Path:
         "scorers": ["label"],
         "sampling": {"temperature": 0, "max_tokens": 16},
         "controls": "none",
+        "limits": {} if max_time is None else {"max_time": max_time},
         "models": [{"name": f"m{i}", "base_url": url, **fields} for i, url in enumerate(urls)],
     }  # fmt: skip
     (folder / "suite.yaml").write_text(json.dumps(value))

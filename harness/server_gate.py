@@ -263,9 +263,11 @@ class ServerGate:
             return
         if not burst:
             self._denied += 1
-            self._limit = max(1, self._limit // 2)
             came = self.answers - self._answers_at_pause
-            self._slow_down(came, now - self._paused)
+            self._limit = max(1, self._limit // 2)
+            # A long wait that the server asked for is its own spacing, and tells no rate.
+            long = self._resume - self._paused > _SLOW
+            self._slow_down(came, now - (self._resume if long else self._paused))
             self._paused, self._answers_at_pause = now, self.answers
         if resume > self._resume:
             if resume - max(now, self._resume) >= _SHOWN_FROM:
@@ -277,7 +279,8 @@ class ServerGate:
     def _slow_down(self, came: int, seconds: float) -> None:
         """Spaces starts: at the rate at which answers came since the last pause, and a little more
         with each further denial. Denials that have another cause than a rate do not add up."""
-        measured = seconds / came if came and seconds < math.inf else 0.0
+        # One answer is that of a request that went alone, and tells no rate.
+        measured = seconds / came if came > 1 and seconds < math.inf else 0.0
         if self._interval:
             self._interval = min(max(self._interval * _SLOWER, measured), self._slowest)
         else:

@@ -404,6 +404,42 @@ def test_a_rate_limit_is_met_seldom_once_it_is_known(asked: float | None, connec
     assert seconds < 25  # of the 19 that the limit allows
 
 
+@pytest.mark.parametrize("asked", [2.0, 30.0, 400.0])
+def test_long_waits_that_a_server_asks_for_are_no_rate(asked: float) -> None:
+    """The one answer between two waits of 400 s does not mean one request in 400 s."""
+
+    async def whole() -> int:
+        server, known, waits = gate(16), set[int](), set[float]()
+
+        async def one(i: int) -> None:
+            while True:
+                ticket = await server.enter(i)
+                again = i in known
+                known.add(i)
+                await asyncio.sleep(0.02)
+                if again:
+                    server.answered(ticket)
+                else:
+                    waits.add(now())
+                    server.denied(ticket, asked, 0.5)
+                server.leave(ticket)
+                if again:
+                    return
+
+        await one(0)
+        waiting = iter(range(1, 200))
+
+        async def work() -> None:
+            for i in waiting:
+                await one(i)
+
+        await asyncio.gather(*(work() for _ in range(16)))
+        return len(waits)
+
+    waits, seconds = run(whole())
+    assert seconds < 1.1 * asked * waits + 30
+
+
 # --- what an application sees -------------------------------------------------------------
 
 
