@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from harness.analysis.score_table import ScoreTable
+from harness.drawing.words import short
 from harness.records import UNSCORABLE
 from harness.results import Failure, FailureShare, RunWarning
 from harness.scoring import Answered
@@ -78,7 +79,7 @@ def _why_not_run(meta: Mapping[str, Any]) -> Callable[[str], str]:
     """What kept a model's cells from being asked: what stopped it, else a limit of the run."""
     stopped: Mapping[str, str] = meta.get("stopped", {})
     otherwise = _BY_LIMIT if meta.get("limited") else _NOT_RUN
-    return lambda model: words_of(stopped.get(f"model '{model}'", otherwise))
+    return lambda model: short(stopped.get(f"model '{model}'", otherwise), _CHARACTERS)
 
 
 def _example(answered: Answered) -> tuple[str, str]:
