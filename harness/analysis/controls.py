@@ -8,7 +8,7 @@ from harness.analysis.score_table import Row, ScoreTable, by_unit
 from harness.records import Separation
 from harness.results import Estimate, MetricSummary, SeparationResult, Validity
 from harness.stats import paired
-from harness.stats.intervals import plural
+from harness.stats.arrays import plural
 from harness.stats.paired import Needed
 from harness.suite import CONTROL_PREFIX
 

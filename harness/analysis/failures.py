@@ -14,7 +14,7 @@ from harness.analysis.score_table import ScoreTable
 from harness.records import UNSCORABLE
 from harness.results import Failure, FailureShare, RunWarning
 from harness.scoring import Answered
-from harness.stats.intervals import plural
+from harness.stats.arrays import plural
 from harness.stats.permutation import between_clusters, within_blocks
 from harness.stats.ranks import LEVEL, holm
 

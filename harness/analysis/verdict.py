@@ -24,7 +24,7 @@ from harness.results import (
     interval,
     number,
 )
-from harness.stats.intervals import plural
+from harness.stats.arrays import plural
 from harness.stats.ranks import LEVEL
 from harness.suite import CONTROL_PREFIX
 
