@@ -101,6 +101,15 @@ class Means:
         rest = 1 - self.weight
         return rest * low + self.weight * below, rest * high + self.weight * above
 
+    def exact_reach(self, level: float) -> tuple[Floats, Floats]:
+        """How far the exact limits lie below and above the means (k,), times their weight."""
+        if self.range is None:
+            return np.zeros_like(self.error), np.zeros_like(self.error)
+        below, above = exact.limits(self.spread, self.range, level / 2)
+        return self.weight * (self.spread.centre - below), self.weight * (
+            above - self.spread.centre
+        )
+
     def p_values(self) -> Floats:
         """Two-sided p (k,) of "the mean is 0": the level at which the interval reaches 0.
 
@@ -188,8 +197,9 @@ def two_way(
 
     Variance: by cluster, plus by variant, less by both (Cameron, Gelbach and Miller 2011,
     equation 2.11), each with G / (G - 1); never below either one-way variance, which the
-    difference can undercut in small data. t with the smaller count less one; never inside the
-    interval of `mean` by cluster, or by variant.
+    difference can undercut in small data. t with the smaller count less one; the exact limits of
+    `mean` by cluster or by variant, by their weight, add to its reach as the root of squares. Never
+    inside the interval of `mean` by cluster, or by variant.
     """
     from scipy.stats import t
 
@@ -214,8 +224,10 @@ def two_way(
     variance = max(by_row + by_column - _cr1_variance(array, both), by_row, by_column)
     reach = float(t.ppf((1 + confidence) / 2, fewest - 1) * np.sqrt(variance))
     alone = [way.limits(1 - confidence) for way in ways]
-    low = min(value - reach, *(float(lower[0]) for lower, _ in alone))
-    high = max(value + reach, *(float(upper[0]) for _, upper in alone))
+    unseen = [way.exact_reach(1 - confidence) for way in ways]
+    below, above = (max(float(side[0]) for side in sides) for sides in zip(*unseen, strict=True))
+    low = min(value - float(np.hypot(reach, below)), *(float(lower[0]) for lower, _ in alone))
+    high = max(value + float(np.hypot(reach, above)), *(float(upper[0]) for _, upper in alone))
     freedom = f"{fewest - 1} degree{'' if fewest == 2 else 's'} of freedom"
     method = f"t, {freedom}, by {cluster_name} and by variant"
     if still:

@@ -108,7 +108,8 @@ def separation(
     """Whether `better` exceeds `worse` by more than `margin`, paired by unit.
 
     Values are those of a metric for which higher is better; swap the two for one where lower is.
-    The limits of the difference are one-sided, 95 % each. `valid`: the lower one exceeds the
+    The limits of the difference are one-sided, 95 % each; the lower one is at most that of a
+    perfect result on as many clusters, which no imperfect one may surpass. `valid`: it exceeds the
     margin. `not shown`: under `min_clusters` clusters, no interval, or the difference exceeds the
     margin but its lower limit does not, so that more units could show it. `invalid`: the
     difference itself fails.
@@ -118,12 +119,25 @@ def separation(
         cluster_name=cluster_name, bounds=bounds,
     )  # fmt: skip
     if found.low is not None:
-        found = replace(found, method=f"one-sided 95 % limits; {found.method}")
+        low = min(found.low, perfect_limit(found.clusters, bounds))
+        found = replace(found, low=low, method=f"one-sided 95 % limits; {found.method}")
     if found.value is None or found.clusters < min_clusters:
         return found, "not shown"
     if found.low is not None and found.low > margin:
         return found, "valid"
     return found, "not shown" if found.value > margin else "invalid"
+
+
+def perfect_limit(clusters: int, bounds: Bounds) -> float:
+    """The one-sided lower limit of a difference that is the largest possible in every cluster.
+
+    Infinite for an open range, in which none is the largest.
+    """
+    ends = closed(bounds)
+    if ends is None:
+        return float("inf")
+    width = ends[1] - ends[0]
+    return width - 2 * width * (1 - (1 - ONE_SIDED) ** (1 / clusters))
 
 
 def separation_check(
@@ -172,9 +186,11 @@ def clusters_needed(
     if not len(gap) or float(gap.mean()) <= margin:
         return None
     sums, sizes = _cluster_sums(gap, clusters)
-    fewest = max(min_clusters, 2)
+    perfect = _smallest(lambda number: perfect_limit(number, bounds) > margin, max(min_clusters, 2))
+    if perfect is None:
+        return None
     if len(sizes) == 1:
-        return Needed(fewest, True)
+        return Needed(perfect, True)
     found = Means.of(sums, sizes, difference_bounds(bounds))
     still = bool(found.still[0])
     if still and found.range is None:
@@ -184,8 +200,8 @@ def clusters_needed(
     def shown(number: int) -> bool:
         return float(_as_if(found, number).limits(level)[0][0]) > margin
 
-    number = _smallest(shown, fewest)
-    return None if number is None else Needed(number, still)
+    number = _smallest(shown, perfect)
+    return None if number is None else Needed(number, still or number == perfect)
 
 
 def _as_if(found: Means, number: int) -> Means:

@@ -33,7 +33,7 @@ def worlds(draw):
     return np.clip(np.repeat(values, sizes), 0, 1), np.repeat(np.arange(count), sizes)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(worlds(), st.floats(1e-9, 1e-3), st.data())
 def test_no_bound_jumps_where_one_score_moves_and_no_interval_is_empty(world, step, data):
     values, clusters = world

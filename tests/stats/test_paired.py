@@ -219,5 +219,16 @@ def test_no_number_of_clusters_shows_a_difference_that_is_not_there():
     assert paired.clusters_needed([2.0] * 3, [1.0] * 3, "abc", 0.5, bounds=None) is None
 
 
-def test_one_cluster_needs_three_whatever_it_says():
-    assert paired.clusters_needed([0.9, 0.8], [0.1, 0.3], "aa", 0.2) == paired.Needed(3, True)
+def test_one_cluster_needs_as_many_as_a_perfect_result_whatever_it_says():
+    assert paired.clusters_needed([0.9, 0.8], [0.1, 0.3], "aa", 0.2) == paired.Needed(6, True)
+    assert paired.clusters_needed([0.9], [0.1], "a", 0.2, bounds=None) == paired.Needed(3, True)
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(st.floats(0, 1), min_size=3, max_size=40), st.sampled_from([0.1, 0.2, 0.3, 0.5]))
+def test_no_imperfect_separation_is_shown_where_a_perfect_one_is_not(scores, margin):
+    count = len(scores)
+    perfect, best = paired.separation(np.ones(count), np.zeros(count), range(count), margin)
+    found, validity = paired.separation(scores, np.zeros(count), range(count), margin)
+    assert found.low <= perfect.low + 1e-9
+    assert best == "valid" or validity != "valid"
