@@ -14,6 +14,7 @@ import numpy as np
 from harness.stats.arrays import Floats
 
 STILL, VARIED = 0.01, 0.05  # shares of the range: cluster means this near are taken for constant
+STEEPEST = 17.0  # of the ramp between the two, so that moving a score by e moves no limit by 20 e
 RARE = 0.2  # variation among fewer of the clusters than this is rare
 TRUST = 0.6  # the weight of these limits where variation is rare; benchmarks/ has the trade-off
 FEWEST_TRIMMED = 10  # with fewer clusters t is wide enough for rare variation
@@ -76,16 +77,23 @@ def _lower(
 def weight(means: Floats, ends: tuple[float, float]) -> Floats:
     """How much the limits above count (k,), from cluster means (clusters, k).
 
-    1 while all means lie within .01 of the range around the middle one, falling to 0 at .05; where
-    all but a fifth of ten or more clusters do, at least .6 of the same. Continuous in every value.
+    1 while all means lie within .01 of the range around the middle one, falling to 0 at .05 or
+    sooner (`fade`); where all but a fifth of ten or more clusters do, at least .6 of the same.
+    Continuous in every value.
     """
     count = len(means)
     middle = np.sort(means, axis=0)[(count - 1) // 2]
     apart = np.sort(np.abs(means - middle), axis=0) / (ends[1] - ends[0])
     rare = int(RARE * count) if count >= FEWEST_TRIMMED else 0
-    return np.maximum(fade(apart[-1]), TRUST * fade(apart[count - 1 - rare]))
+    return np.maximum(fade(apart[-1], count), TRUST * fade(apart[count - 1 - rare], count))
 
 
-def fade(apart: Floats) -> Floats:
-    """1 while `apart`, a share of the range, is at most .01; falling to 0 at .05."""
-    return np.asarray(np.clip((VARIED - apart) / (VARIED - STILL), 0.0, 1.0), dtype=float)
+def fade(apart: Floats, count: int) -> Floats:
+    """1 while `apart`, a share of the range, is at most .01, falling to 0 at .05 at the latest.
+
+    The more clusters, the closer the exact limits of a constant lie, and the sooner they may end
+    without a jump; what varies little but evenly is then judged by t.
+    """
+    reach = 1 - 0.025 ** (1 / count)
+    ramp = min(VARIED - STILL, reach / STEEPEST)
+    return np.asarray(np.clip(1 - (apart - STILL) / ramp, 0.0, 1.0), dtype=float)

@@ -300,7 +300,7 @@ def _faded(
     if error <= 1e-12:
         return still
     if ends is not None and still.low is not None and still.high is not None:
-        weight = float(exact.fade(np.array(error * np.sqrt(count) / (ends[1] - ends[0]))))
+        weight = float(exact.fade(np.array(error * np.sqrt(count) / (ends[1] - ends[0])), count))
         low = (1 - weight) * low + weight * still.low
         high = (1 - weight) * high + weight * still.high
     return Estimate(value, *clip(low, high, bounds), found.n, found.clusters, found.method)
