@@ -137,7 +137,7 @@ def perfect_limit(clusters: int, bounds: Bounds) -> float:
     if ends is None:
         return float("inf")
     width = ends[1] - ends[0]
-    return width - 2 * width * (1 - (1 - ONE_SIDED) ** (1 / clusters))
+    return float(width - 2 * width * (1 - (1 - ONE_SIDED) ** (1 / clusters)))
 
 
 def separation_check(
