@@ -92,14 +92,15 @@ class Means:
         """Both limits (k,) at `level`, the share of intervals that miss (.05 for 95 %)."""
         from scipy.stats import t
 
-        centre = self.spread.centre
-        reach = t.isf(level / 2, self.freedom) * self.error
-        low, high = centre - reach, centre + reach
+        centre, rest = self.spread.centre, 1 - self.weight
+        with np.errstate(invalid="ignore"):  # a vanishing level has an infinite t
+            reach = t.isf(level / 2, self.freedom) * self.error * rest
+        reach = np.where((self.error > 0) & (rest > 0), reach, 0.0)
         if self.range is None or not self.weight.any():
-            return low, high
+            return centre - reach, centre + reach
         below, above = exact.limits(self.spread, self.range, level / 2)
-        rest = 1 - self.weight
-        return rest * low + self.weight * below, rest * high + self.weight * above
+        low = rest * centre - reach + self.weight * below
+        return low, rest * centre + reach + self.weight * above
 
     def exact_reach(self, level: float) -> tuple[Floats, Floats]:
         """How far the exact limits lie below and above the means (k,), times their weight."""
@@ -129,7 +130,7 @@ class Means:
 
     def _inverted(self) -> Floats:
         """The level at which an interval begins to hold 0, by bisection of its logarithm."""
-        low, high = np.full(len(self.error), -600.0), np.zeros(len(self.error))
+        low, high = np.full(len(self.error), -300.0), np.zeros(len(self.error))
         for _ in range(50):
             middle = (low + high) / 2
             holds = self._hold_zero(np.exp(middle))
