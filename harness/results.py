@@ -63,6 +63,14 @@ def number(value: float | None) -> str:
     return unpadded(text)
 
 
+def symmetric(estimate: Estimate) -> bool:
+    """Whether both limits lie equally far from the value, so that one number says both."""
+    value, low, high = estimate.value, estimate.low, estimate.high
+    if value is None or low is None or high is None:
+        return False
+    return abs((high - value) - (value - low)) <= 1e-9 * max(1.0, abs(high - low))
+
+
 def interval(estimate: Estimate) -> str:
     """`[low, high]`, or words that say why there is none."""
     if estimate.value is None:
@@ -204,7 +212,9 @@ class Requirement:
 class SeparationResult:
     """Whether a metric kept one promise: paired difference of two controls against a margin.
 
-    `needed` says, where it is not shown, how many independent units would be needed.
+    The units are those of the gold at hand, and the limits of the difference are one-sided.
+    `needed` says, where it is not shown, how many independent units would be needed. `sign_flip`
+    is the one-sided p of sign-flips of units, as a check.
     """
 
     metric: str
@@ -214,6 +224,7 @@ class SeparationResult:
     difference: Estimate
     validity: Validity
     needed: str = ""
+    sign_flip: float | None = None
 
 
 @dataclass(frozen=True)
@@ -252,7 +263,12 @@ class ModelSummary:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Two models compared on what both answered: `a` less `b`, Holm-adjusted p by `test`."""
+    """Two models compared on what both answered: `a` less `b`, with p by `test`.
+
+    `difference` and `p` are of this pair alone and agree; `together` is the difference with the
+    interval that holds for all pairs at once, and agrees with `p_adjusted`. `sign_flip` is the p of
+    sign-flips of whole clusters for this pair alone, as a check.
+    """
 
     metric: str
     a: str
@@ -260,12 +276,16 @@ class Comparison:
     difference: Estimate
     p_adjusted: float | None
     test: str = ""
+    p: float | None = None
+    together: Estimate | None = None
+    sign_flip: float | None = None
 
 
 @dataclass(frozen=True)
 class Rank:
-    """A model's place by one metric with its interval; 1 is best.
+    """A model's place by one metric; 1 is best.
 
+    `low` and `high` are for this model alone, `simultaneous` for all models together.
     `reason` is set, and the ranks empty, where the models cannot be ranked (no shared samples).
     """
 
@@ -275,6 +295,7 @@ class Rank:
     low: float | None
     high: float | None
     reason: str = ""
+    simultaneous: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True)
@@ -288,17 +309,21 @@ class Breakdown:
 
 @dataclass(frozen=True)
 class WorstCase:
-    """A model's worst variant, chosen on one half of the samples and measured on the other."""
+    """A model's worst variant, chosen on one half of the samples and measured on the other.
+
+    `bound` is the simultaneous bound: the mean of no variant lies beyond it, with 95 % confidence.
+    """
 
     metric: str
     model: str
     variant: str
     estimate: Estimate
+    bound: float | None = None
 
 
 @dataclass(frozen=True)
 class VarianceShares:
-    """How much of a score's variance lies between samples, between wordings, and in chance.
+    """How much of a score's variance lies between samples, between these wordings, and in chance.
 
     `shares` holds (part, share) by `stats.variance.PARTS`; without repeats the last is missing.
     """

@@ -17,7 +17,7 @@ from harness.measure import group_id
 from harness.records import Request
 from harness.results import RunWarning
 from harness.scoring import Answered, Run
-from harness.stats.intervals import plural
+from harness.stats.arrays import plural
 
 LOOKED_AT = 400  # requests of a model that are read, so that a large run is not read twice
 SAME = 0.98  # chosen: the share of repeats, or of answers, that are alike although they should not

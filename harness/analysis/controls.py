@@ -1,16 +1,24 @@
-"""Whether each metric kept the promises it makes about controls."""
+"""Whether each metric kept the promises it makes about controls, on the gold at hand.
+
+Controls are no sample of models: what gold says, and what its paraphrases and contradictions say,
+is the same however many samples it is said of. So what counts is the gold record.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Mapping, Sequence
 
 from harness.analysis.score_table import Row, ScoreTable, by_unit
-from harness.records import Separation
+from harness.records import GoldRecord, Separation
 from harness.results import Estimate, MetricSummary, SeparationResult, Validity
 from harness.stats import paired
-from harness.stats.intervals import plural
+from harness.stats.arrays import plural
 from harness.stats.paired import Needed
 from harness.suite import CONTROL_PREFIX
+
+RECORD = "gold record"
+_OF_GOLD = ("gold", "paraphrase", "other-label", "told", "negated", "mix")
+_OF_SAMPLES = ("evidence", "other-evidence")
 
 
 def separations(table: ScoreTable) -> list[SeparationResult]:
@@ -64,7 +72,7 @@ def _reason(validity: Validity, results: Sequence[SeparationResult]) -> str:
 
 
 def _needed(found: Needed | None, difference: Estimate, cluster_name: str) -> str:
-    """`3 labels; at least 8 are needed for this margin`."""
+    """`3 gold records; at least 6 are needed for this margin`."""
     held = f"{difference.clusters:,} {plural(cluster_name, difference.clusters)}"
     if found is None:
         return f"{held}, which do not show the difference to exceed the margin"
@@ -75,37 +83,91 @@ def _needed(found: Needed | None, difference: Estimate, cluster_name: str) -> st
 
 
 def _separation(table: ScoreTable, metric_id: str, separation: Separation) -> SeparationResult:
-    """Pairs the two controls on the cells that both answered."""
+    """Pairs the two controls on the cells that both answered, averaged within each unit."""
     metric = table.metrics[metric_id][1]
     sides = []
     for name in (separation.better, separation.worse):
         rows = table.rows(metric_id, f"{CONTROL_PREFIX}{name}", table.not_oracle)
         sides.append(by_unit(rows, "model"))
-    units = sorted(sides[0].keys() & sides[1].keys())
-    if not units:
+    cells = sorted(sides[0].keys() & sides[1].keys())
+    if not cells:
         return SeparationResult(
             metric_id, separation.better, separation.worse, separation.margin,
             Estimate(None, method=_missing(table, separation, sides)), "no controls",
         )  # fmt: skip
     if metric.direction == "lower":
         sides.reverse()  # the difference is then how far the worse control lies above the better
-    better, worse = ([side[unit].value for unit in units] for side in sides)
-    clusters = table.clusters([sides[0][unit] for unit in units])
-    margin, bounds = separation.margin, table.range(metric_id)
+    units = _Units(table, separation)
+    better, worse, clusters = units.means([(sides[0][c], sides[1][c]) for c in cells])
+    margin, bounds, name = separation.margin, table.range(metric_id), units.cluster_name
     difference, validity = paired.separation(
-        better, worse, clusters, margin, seed=table.seed, cluster_name=table.cluster_name,
-        bounds=bounds,
-    )  # fmt: skip
+        better, worse, clusters, margin, seed=table.seed, cluster_name=name, bounds=bounds
+    )
     needed = ""
     if validity == "not shown":
         found = paired.clusters_needed(better, worse, clusters, margin, bounds=bounds)
-        needed = _needed(found, difference, table.cluster_name)
+        needed = _needed(found, difference, name)
+    check = paired.separation_check(better, worse, clusters, margin, seed=table.seed)
     return SeparationResult(
-        metric_id, separation.better, separation.worse, margin, difference, validity, needed
+        metric_id, separation.better, separation.worse, margin, difference, validity, needed, check
     )
 
 
-def _missing(table: ScoreTable, separation: Separation, sides: list[dict[str, Row]]) -> str:
+class _Units:
+    """What counts once for a promise, and the clusters of these units.
+
+    A gold record where a control speaks from gold: records with the same claims are one, those of
+    a label are each a cluster of their own, and those of a sample keep the sample's. Else a sample.
+    """
+
+    def __init__(self, table: ScoreTable, separation: Separation) -> None:
+        kinds = {name.partition("(")[0] for name in (separation.better, separation.worse)}
+        self._table = table
+        self._told = "told" in kinds
+        self._by_record = bool(kinds & set(_OF_GOLD)) and not kinds & set(_OF_SAMPLES)
+        self.cluster_name = RECORD if self._by_record else "sample"
+        manifest = table.run.manifest
+        self._shared_name = manifest.cluster_name if manifest.cluster == "cluster" else "cluster"
+
+    def means(
+        self, pairs: Sequence[tuple[Row, Row]]
+    ) -> tuple[list[float], list[float], list[Hashable]]:
+        """Means of both sides by unit, and the unit's cluster."""
+        sums: dict[Hashable, list[float]] = {}
+        clusters: dict[Hashable, Hashable] = {}
+        for first, second in pairs:
+            unit, cluster = self._unit(first)
+            clusters.setdefault(unit, cluster)
+            mine = sums.setdefault(unit, [0.0, 0.0, 0.0])
+            for i, value in enumerate((first.value, second.value, 1.0)):
+                mine[i] += value
+        better = [a / count for a, _, count in sums.values()]
+        worse = [b / count for _, b, count in sums.values()]
+        return better, worse, list(clusters.values())
+
+    def _unit(self, row: Row) -> tuple[Hashable, Hashable]:
+        """A row's unit and the cluster of that unit; notes what the clusters are called."""
+        run = self._table.run
+        sample = run.samples[row.cell.sample]
+        record = self._record(row) if self._by_record else None
+        own: Hashable = sample.id if record is None else frozenset(c.text for c in record.claims)
+        if record is not None and record.sample is None:
+            return own, own
+        if sample.cluster is None:
+            return own, own
+        self.cluster_name = self._shared_name
+        return own, sample.cluster
+
+    def _record(self, row: Row) -> GoldRecord | None:
+        run, cell = self._table.run, row.cell
+        gold, label = run.gold[cell.family], run.samples[cell.sample].label
+        if self._told:
+            answered = run.answered.get(cell.id)
+            return gold.find(cell.aspect, sample=None, label=answered.told if answered else label)
+        return gold.find(cell.aspect, sample=cell.sample, label=label)
+
+
+def _missing(table: ScoreTable, separation: Separation, sides: Sequence[Mapping[str, Row]]) -> str:
     """Why two controls could not be compared."""
     for name, side in zip((separation.better, separation.worse), sides, strict=True):
         if f"{CONTROL_PREFIX}{name}" not in table.controls:

@@ -16,7 +16,7 @@ from harness.drawing.words import short
 from harness.records import UNSCORABLE
 from harness.results import Failure, FailureShare, RunWarning
 from harness.scoring import Answered
-from harness.stats.intervals import plural
+from harness.stats.arrays import plural
 from harness.stats.permutation import between_clusters, within_blocks
 from harness.stats.ranks import LEVEL, holm
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from harness.analysis.score_table import ScoreTable
 from harness.analysis.verdict import SHOWN_MODELS, figure
 from harness.results import Estimate, Sentence
-from harness.stats.intervals import plural
+from harness.stats.arrays import plural
 
 TOPIC = "classifier"
 

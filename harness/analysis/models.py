@@ -75,7 +75,7 @@ def _repro_rate(table: ScoreTable, model: str) -> float | None:
 def ranking(
     table: ScoreTable, metric: str, without: Container[str] = ()
 ) -> tuple[list[Rank], list[Comparison]]:
-    """Ranks with intervals, and Holm-adjusted paired comparisons, of all models but `without`."""
+    """Ranks with intervals, and paired comparisons, of all models but `without`."""
     rows = {
         model: by_unit(table.rows(metric, model, table.ranked), "model")
         for model in table.models
@@ -85,11 +85,17 @@ def ranking(
     if len(values) < 2:
         return [], []
     found = ranks.rank(values, clusters, _direction(table, metric), **_settings(table, metric))
-    places = [Rank(metric, r.model, r.rank, r.low, r.high, found.reason) for r in found.rows]
-    pairs = [
-        Comparison(metric, pair.a, pair.b, pair.difference, pair.p_adjusted, found.test)
-        for pair in found.comparisons
+    places = [
+        Rank(metric, r.model, r.rank, r.low, r.high, found.reason, r.simultaneous)
+        for r in found.rows
     ]
+    pairs = [
+        Comparison(
+            metric, pair.a, pair.b, pair.difference, pair.p_adjusted, found.test, pair.p,
+            pair.together, pair.sign_flip,
+        )
+        for pair in found.comparisons
+    ]  # fmt: skip
     return places, pairs
 
 
@@ -194,7 +200,10 @@ def _metadata(table: ScoreTable, key: str) -> Callable[[Cell], str | None]:
 
 
 def worst_cases(table: ScoreTable, metric: str) -> list[WorstCase]:
-    """For each model the variant that is worst, chosen on one half and measured on the other."""
+    """For each model the variant that is worst, chosen on one half and measured on the other.
+
+    Beside it the simultaneous bound, which holds whichever variant is the worst.
+    """
     found = []
     for model in [*table.models, *table.controls]:
         by_variant: dict[str, list[Row]] = {}
@@ -207,12 +216,15 @@ def worst_cases(table: ScoreTable, metric: str) -> list[WorstCase]:
         variant, estimate = worst_case.worst_variant(
             values, clusters, _direction(table, metric), **_settings(table, metric)
         )
-        found.append(WorstCase(metric, model, variant, estimate))
+        bound = worst_case.simultaneous_bound(
+            values, clusters, _direction(table, metric), seed=table.seed, bounds=table.range(metric)
+        )
+        found.append(WorstCase(metric, model, variant, estimate, bound))
     return found
 
 
 def variance(table: ScoreTable, metric: str) -> list[VarianceShares]:
-    """For each model where its score's variance comes from: samples, wordings, or chance."""
+    """For each model where its score's variance comes from: samples, these wordings, or chance."""
     found = []
     for model in table.models:
         rows = _same_question(table, metric, model)

@@ -11,7 +11,7 @@ from harness.records import Served
 from harness.results import Sentence
 from harness.scoring import Run
 from harness.served import known, several
-from harness.stats.intervals import plural
+from harness.stats.arrays import plural
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ from harness.results import (
     interval,
     number,
 )
-from harness.stats.intervals import plural
+from harness.stats.arrays import plural
 from harness.stats.ranks import LEVEL
 from harness.suite import CONTROL_PREFIX
 
@@ -242,9 +242,10 @@ def _scorers(metrics: Sequence[MetricSummary], headlines: Sequence[str]) -> Sent
             "unsure",
         )
     valid = sum(m.validity == "valid" for m in tested)
-    text = f"{valid} of the {len(tested)} metrics that controls could test are valid"
+    text = f"{valid} of the {len(tested)} metrics that controls could test are valid on this gold"
     if len(tested) == 1:
         text = f"The one metric that controls could test is {'' if valid else 'not '}valid"
+        text += " on this gold"
     for name in ("invalid", "not shown"):
         mine = [m for m in tested if m.validity == name]
         if mine:

@@ -16,7 +16,7 @@ from harness.backends.replies import FILTERED
 from harness.records import Generation
 from harness.results import AnomalyCount, ClassifierPage, ModelSummary, RunWarning, Sentence
 from harness.scoring import Answered, Run
-from harness.stats.intervals import plural
+from harness.stats.arrays import plural
 from harness.stats.ranks import LEVEL
 
 NOTES = 5  # more distinct notes of a model than this are counted, not quoted

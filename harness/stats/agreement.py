@@ -6,6 +6,7 @@ units (each unit its own where `clusters` is `None`): jackknife t under 20, boot
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Hashable, Sequence
 
 import numpy as np
@@ -13,7 +14,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from harness.records import HarnessError
 from harness.results import Estimate
-from harness.stats.intervals import Floats, encode, of_statistic
+from harness.stats.arrays import Floats, encode
+from harness.stats.intervals import of_statistic
 
 Clusters = Sequence[Hashable] | None
 Statistic = Callable[[Floats], Floats]
@@ -80,12 +82,14 @@ def cohen_kappa(
     cluster_name: str = "sample",
 ) -> Estimate:
     """Cohen's (1960) kappa of two raters' labels (n,); `None` where both use one same label."""
+    groups = _clusters(clusters, len(a))
     return of_statistic(
         _kappa(a, b),
-        _clusters(clusters, len(a)),
+        groups,
         seed=seed,
         cluster_name=cluster_name,
         bounds=(-1.0, 1.0),
+        informative=_with_rarer_label(a, b, groups),
     )
 
 
@@ -192,6 +196,16 @@ def _of_rarer_class(positive: NDArray[np.bool_], clusters: Sequence[Hashable]) -
     """How many clusters hold the class that fewer hold: they carry the evidence of an AUC."""
     codes, _ = encode(clusters, len(positive))
     return min(len(set(codes[positive].tolist())), len(set(codes[~positive].tolist())))
+
+
+def _with_rarer_label(
+    a: Sequence[Hashable], b: Sequence[Hashable], clusters: Sequence[Hashable]
+) -> int:
+    """How many clusters hold a label other than the most frequent: they carry kappa's evidence."""
+    if not len(a):
+        return 0
+    [(usual, _)] = Counter([*a, *b]).most_common(1)
+    return len({c for x, y, c in zip(a, b, clusters, strict=True) if x != usual or y != usual})
 
 
 def _clusters(clusters: Clusters, n: int, *, whole: bool = False) -> Sequence[Hashable]:

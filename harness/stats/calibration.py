@@ -14,7 +14,8 @@ from numpy.typing import ArrayLike, NDArray
 from harness.records import HarnessError
 from harness.results import Estimate
 from harness.stats import intervals
-from harness.stats.intervals import Floats
+from harness.stats.arrays import Floats, encode
+from harness.stats.balanced import sum_of_means
 
 
 def ece(
@@ -110,13 +111,21 @@ def balanced_accuracy(
 ) -> Estimate:
     """Mean recall over the classes that occur in the truth; others have no recall and are left out.
 
-    A resample that misses a class averages over those it has.
+    A resample that misses a class averages over those it has. A class of fewer than ten clusters
+    is too rare to be resampled; the interval is then made from those of the recalls.
     """
     confusion(true, predicted, classes)  # refuses labels that are no class
     if len(true) == 0:
         return Estimate(None, method="no values")
-    codes, names = intervals.encode(true, len(true))
+    codes, names = encode(true, len(true))
     hit = np.array([t == p for t, p in zip(true, predicted, strict=True)], dtype=float)
+    groups = range(len(true)) if clusters is None else clusters
+    rarest = min(
+        len({g for g, c in zip(groups, codes, strict=True) if c == k}) for k in range(len(names))
+    )
+    if rarest < intervals.FEW_IN_CLASS:
+        parts = [(np.flatnonzero(codes == k).tolist(), 1 / len(names)) for k in range(len(names))]
+        return sum_of_means(hit, parts, groups, cluster_name=cluster_name)
     of_class = np.eye(len(names))[codes]
 
     def statistic(weights: Floats) -> Floats:
@@ -124,10 +133,6 @@ def balanced_accuracy(
         recall = np.divide(right, total, out=np.zeros_like(right), where=total > 0)
         return np.asarray(recall.sum(axis=1) / (total > 0).sum(axis=1), dtype=float)
 
-    groups = range(len(true)) if clusters is None else clusters
-    rarest = min(
-        len({g for g, c in zip(groups, codes, strict=True) if c == k}) for k in range(len(names))
-    )
     return intervals.of_statistic(
         statistic,
         groups,

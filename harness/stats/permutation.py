@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from harness.records import HarnessError
-from harness.stats.intervals import Floats, encode
+from harness.stats.arrays import Floats, encode
 
 DRAWS = 1_999
 _CHUNK = 4_000_000  # numbers held at once

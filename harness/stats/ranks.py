@@ -5,37 +5,50 @@ from __future__ import annotations
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
-from typing import cast
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from harness.records import HarnessError
 from harness.results import Estimate
-from harness.stats import intervals, paired
-from harness.stats.intervals import Bounds, Floats
+from harness.stats import bootstrap, intervals, paired
+from harness.stats.arrays import Bounds, Floats, encode
+from harness.stats.intervals import Means
+from harness.stats.simultaneous import MaxT
 
 LEVEL = 0.05
 
 
 @dataclass(frozen=True)
 class RankRow:
-    """A model's rank by its mean (1 is best, ties share the middle) with its interval."""
+    """A model's rank by its mean (1 is best, ties share the middle) with two intervals.
+
+    `low` and `high` are for this model alone; `simultaneous` holds for all models together.
+    """
 
     model: str
     rank: float | None
     low: float | None
     high: float | None
+    simultaneous: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True)
 class PairRow:
-    """`a` less `b` on the units both have; p is Holm-adjusted over all pairs compared."""
+    """`a` less `b` on the units both have, with p, both of this pair alone.
+
+    `together` is the difference with its simultaneous interval, and `p_adjusted` its p, over all
+    pairs compared; the interval leaves out 0 where that p is below .05. `sign_flip` is the p of
+    sign-flips of whole clusters for this pair alone, as a check.
+    """
 
     a: str
     b: str
     difference: Estimate
     p_adjusted: float | None
+    p: float | None = None
+    together: Estimate | None = None
+    sign_flip: float | None = None
 
 
 @dataclass(frozen=True)
@@ -72,14 +85,15 @@ def rank(
 ) -> RankTable:
     """Ranks of models from `scores[model][unit]` and the cluster of every unit.
 
-    Ranks: by the mean over units common to all models. From 20 clusters on their limits are
-    percentiles of a bootstrap over clusters that all models share (ties within a draw share the
-    middle rank); with fewer the bootstrap is too sure of itself, and the limits are how many models
-    the tests put before and behind (Klein, Wright and Wieczorek 2020). Pairs: each on
-    the units that the two share, with `paired.difference`. Tests: exact sign-flips of clusters
-    where their smallest p survives Holm's first step at .05 (and there are 15 clusters or fewer),
-    else cluster-robust t, whose p has no such floor. Where some pair shares no unit, or nothing
-    is common to all, there are no ranks and `reason` says so; pairs that can be compared still are.
+    Pairs: each on the units that the two share, by cluster-robust t, with the interval of
+    `paired.difference` and the p that belongs to it; over all pairs, simultaneous intervals and
+    adjusted p by max-t. Ranks: by the mean over units common to all models. Their simultaneous
+    limits are how many models the adjusted tests put before and behind (Klein, Wright and
+    Wieczorek 2020). From 20 clusters on the limits of one model are percentiles of a bootstrap over
+    clusters that all models share (ties within a draw share the middle rank); with fewer the
+    bootstrap is too sure of itself, and they are the simultaneous ones. Where some pair shares no
+    unit, or nothing is common to all, there are no ranks and `reason` says so; pairs that can be
+    compared still are.
     """
     if direction not in ("higher", "lower"):
         raise HarnessError(f"direction must be 'higher' or 'lower', not '{direction}'")
@@ -87,31 +101,22 @@ def rank(
     if not models:
         return RankTable((), (), reason="there are no models to rank")
     pairs = list(combinations(models, 2))
-    by_units: dict[tuple[str, ...], list[tuple[str, str]]] = {}
     units_of = {model: frozenset(scores[model]) for model in models}
-    shared_units: dict[frozenset[str], tuple[str, ...]] = {}
+    by_units: dict[frozenset[str], list[tuple[str, str]]] = {}
     for a, b in pairs:
-        both = units_of[a] & units_of[b]
-        units = shared_units.setdefault(both, tuple(sorted(both)))
-        by_units.setdefault(units, []).append((a, b))
-    found: dict[tuple[str, str], tuple[Estimate, float | None]] = {}
-    tests: list[str] = []
-    for units, members in by_units.items():
-        if not units:
-            nothing = Estimate(None, method="unpaired: the two share no units")
-            found |= dict.fromkeys(members, (nothing, None))
-            continue
-        compared, name = _compare(
-            scores, cluster_of, units, members, len(pairs), confidence, seed, cluster_name, bounds
-        )
-        found |= compared
-        tests += [name] if name and name not in tests else []
-    tested = [pair for pair in pairs if found[pair][1] is not None]
-    adjusted = dict(zip(tested, holm([cast(float, found[p][1]) for p in tested]), strict=True))
-    comparisons = tuple(
-        PairRow(a, b, found[a, b][0], float(adjusted[a, b]) if (a, b) in adjusted else None)
-        for a, b in pairs
-    )
+        by_units.setdefault(units_of[a] & units_of[b], []).append((a, b))
+    groups = [
+        _Compared(scores, cluster_of, sorted(units), members, bounds)
+        for units, members in by_units.items()
+        if units
+    ]
+    found = _rows([g for g in groups if g.means is not None], confidence, seed, cluster_name)
+    for group in groups:
+        if group.means is None:
+            found |= group.without_test(cluster_name)
+    nothing = Estimate(None, method="unpaired: the two share no units")
+    comparisons = tuple(found.get((a, b), PairRow(a, b, nothing, None)) for a, b in pairs)
+    tested = any(row.p is not None for row in comparisons)
     common = sorted(frozenset.intersection(*units_of.values()))
     unpaired = next(((a, b) for a, b in pairs if not (units_of[a] & units_of[b])), None)
     reason = ""
@@ -124,7 +129,7 @@ def rank(
         if reason
         else _rank_rows(scores, cluster_of, common, comparisons, direction, confidence, seed)
     )
-    return RankTable(rows, comparisons, reason, "; ".join(tests))
+    return RankTable(rows, comparisons, reason, "cluster-robust t" if tested else "")
 
 
 def _rank_rows(
@@ -137,26 +142,27 @@ def _rank_rows(
     seed: int,
 ) -> tuple[RankRow, ...]:
     models = list(scores)
-    sums, sizes = _cluster_sums(scores, cluster_of, units, models)
+    sums, sizes, _ = _cluster_sums(scores, cluster_of, units, models)
     sign = -1.0 if direction == "higher" else 1.0
-    ranks = _ranks(sign * sums.sum(axis=0, keepdims=True) / sizes.sum())[0]
+    ranks = _ranks(sign * sums.sum(axis=0, keepdims=True) / sizes.sum())[0].tolist()
     if len(sizes) < 2:
-        return tuple(RankRow(m, float(r), None, None) for m, r in zip(models, ranks, strict=True))
-    if len(sizes) < intervals.FEW_CLUSTERS:
-        return tuple(
-            RankRow(
-                model, float(rank), *_tested_limits(model, float(rank), models, comparisons, sign)
-            )
-            for model, rank in zip(models, ranks, strict=True)
+        return tuple(RankRow(m, r, None, None) for m, r in zip(models, ranks, strict=True))
+    together = [
+        _tested_limits(model, own, models, comparisons, sign)
+        for model, own in zip(models, ranks, strict=True)
+    ]
+    alone = together
+    if len(sizes) >= intervals.FEW_CLUSTERS:
+        drawn = np.concatenate(
+            [
+                _ranks(sign * (w @ sums) / (w @ sizes)[:, None])
+                for w in bootstrap.weights(len(sizes), seed)
+            ]
         )
-    weights = intervals.bootstrap_weights(len(sizes), seed)
-    drawn = _ranks(sign * (weights @ sums) / (weights @ sizes)[:, None])
-    tail = (1 - confidence) / 2
-    low, high = np.quantile(drawn, [tail, 1 - tail], axis=0)
-    return tuple(
-        RankRow(model, float(ranks[i]), float(low[i]), float(high[i]))
-        for i, model in enumerate(models)
-    )
+        tail = (1 - confidence) / 2
+        low, high = np.quantile(drawn, [tail, 1 - tail], axis=0).tolist()
+        alone = list(zip(low, high, strict=True))
+    return tuple(RankRow(model, ranks[i], *alone[i], together[i]) for i, model in enumerate(models))
 
 
 def _tested_limits(
@@ -186,72 +192,80 @@ def _cluster_sums(
     cluster_of: Mapping[str, Hashable],
     units: Sequence[str],
     models: Sequence[str],
-) -> tuple[Floats, Floats]:
-    """Sums (clusters, models) and sizes (clusters,) over `units`."""
+) -> tuple[Floats, Floats, list[Hashable]]:
+    """Sums (clusters, models), sizes (clusters,) and names of the clusters over `units`."""
     missing = next((unit for unit in units if unit not in cluster_of), None)
     if missing is not None:
         raise HarnessError(f"unit '{missing}' has no cluster; give every scored unit one")
-    codes, labels = intervals.encode([cluster_of[unit] for unit in units], len(units))
+    codes, labels = encode([cluster_of[unit] for unit in units], len(units))
     values = np.array([[scores[model][unit] for model in models] for unit in units], dtype=float)
     if not np.isfinite(values).all():
         raise HarnessError("scores hold NaN or infinity; leave out units that were not scored")
-    member = np.zeros((len(labels), len(units)))
-    member[codes, np.arange(len(units))] = 1.0
-    return member @ values, member.sum(axis=1)
+    sums = np.column_stack([np.bincount(codes, weights=own) for own in values.T]).astype(float)
+    return sums, np.bincount(codes).astype(float), labels
 
 
-def _compare(
-    scores: Mapping[str, Mapping[str, float]],
-    cluster_of: Mapping[str, Hashable],
-    units: Sequence[str],
-    pairs: Sequence[tuple[str, str]],
-    comparisons: int,
-    confidence: float,
-    seed: int,
-    cluster_name: str,
-    bounds: Bounds,
-) -> tuple[dict[tuple[str, str], tuple[Estimate, float | None]], str]:
-    """Differences and raw p of pairs that share the same units, all at once."""
-    models = sorted({model for pair in pairs for model in pair})
-    place = {model: i for i, model in enumerate(models)}
-    sums, sizes = _cluster_sums(scores, cluster_of, units, models)
-    first, second = np.array([[place[a], place[b]] for a, b in pairs]).T
-    gaps = sums[:, first] - sums[:, second]
-    count, n = len(sizes), len(units)
-    limits = paired.difference_bounds(bounds)
-    value = gaps.sum(axis=0) / n
-    if count == 1:
-        method = f"no interval: one {cluster_name}"
+class _Compared:
+    """The differences of pairs that share the same units; `means` is `None` with one cluster."""
+
+    def __init__(
+        self,
+        scores: Mapping[str, Mapping[str, float]],
+        cluster_of: Mapping[str, Hashable],
+        units: Sequence[str],
+        pairs: Sequence[tuple[str, str]],
+        bounds: Bounds,
+    ) -> None:
+        models = sorted({model for pair in pairs for model in pair})
+        place = {model: i for i, model in enumerate(models)}
+        sums, self.sizes, self.clusters = _cluster_sums(scores, cluster_of, units, models)
+        first, second = np.array([[place[a], place[b]] for a, b in pairs]).T
+        self.pairs, self.n = pairs, len(units)
+        self.gaps = sums[:, first] - sums[:, second]
+        self.bounds = paired.difference_bounds(bounds)
+        self.means = Means.of(self.gaps, self.sizes, self.bounds) if len(self.sizes) > 1 else None
+
+    def without_test(self, cluster_name: str) -> dict[tuple[str, str], PairRow]:
+        """Pairs of a single cluster."""
+        values, method = self.gaps.sum(axis=0) / self.n, f"no interval: one {cluster_name}"
         return {
-            pair: (Estimate(float(value[i]), None, None, n, 1, method), None)
-            for i, pair in enumerate(pairs)
-        }, ""
-    low, high, method = intervals.mean_interval(gaps, sizes, confidence, seed, cluster_name)
-    floor = 2.0 ** (1 - count)
-    if count <= paired.EXACT_CLUSTERS and floor * comparisons <= LEVEL:
-        p, test = paired.sign_flip(gaps), "exact sign-flip of clusters"
-    else:
-        p, test = _t_test(gaps, sizes), "cluster-robust t"
-    still = np.sqrt(intervals.cr2_variance(gaps, sizes)) <= 1e-12
-    # clusters that all differ by the same amount leave t undefined; sign-flips are not
-    p = np.where(still, np.where(np.abs(value) <= 1e-12, 1.0, floor), p)
-    found: dict[tuple[str, str], tuple[Estimate, float | None]] = {}
-    for i, pair in enumerate(pairs):
-        if still[i]:
-            estimate = intervals.without_variation(
-                float(value[i]), n, count, confidence, cluster_name, limits
+            (a, b): PairRow(a, b, Estimate(float(v), None, None, self.n, 1, method), None)
+            for (a, b), v in zip(self.pairs, values, strict=True)
+        }
+
+    def influence(self) -> Floats:
+        """What each cluster adds to each difference beyond its mean, (clusters, pairs)."""
+        total = self.sizes.sum()
+        beyond = self.gaps - self.sizes[:, None] * (self.gaps.sum(axis=0) / total)
+        return np.asarray(beyond / total, dtype=float)
+
+
+def _rows(
+    groups: Sequence[_Compared], confidence: float, seed: int, cluster_name: str
+) -> dict[tuple[str, str], PairRow]:
+    """All pairs with their own and their simultaneous intervals, tests and checks."""
+    tested = [(group, group.means) for group in groups if group.means is not None]
+    if not tested:
+        return {}
+    every, _ = encode([c for group, _ in tested for c in group.clusters],
+                      sum(len(group.clusters) for group, _ in tested))  # fmt: skip
+    influence, start, column = np.zeros((max(every) + 1, sum(len(g.pairs) for g in groups))), 0, 0
+    for group, _ in tested:
+        rows = every[start : start + len(group.clusters)]
+        influence[rows, column : column + len(group.pairs)] = group.influence()
+        start, column = start + len(group.clusters), column + len(group.pairs)
+    largest = MaxT(influence, min(means.freedom for _, means in tested), seed=seed)
+    own = [means.p_values() for _, means in tested]
+    adjusted = iter(largest.adjusted(np.concatenate(own)).tolist())
+    level, found = 1 - confidence, {}
+    for (group, means), p in zip(tested, own, strict=True):
+        flips = paired.sign_flip(group.gaps, seed=seed)
+        for i, (a, b) in enumerate(group.pairs):
+            alone, together = (
+                means.estimate(i, each, group.n, cluster_name, group.bounds)
+                for each in (level, largest.level(level))
             )
-        else:
-            ends = intervals.clip(low[i], high[i], limits)
-            estimate = Estimate(float(value[i]), *ends, n, count, method)
-        found[pair] = estimate, float(p[i])
-    return found, test
-
-
-def _t_test(gaps: Floats, sizes: Floats) -> Floats:
-    from scipy.stats import t
-
-    error = np.sqrt(intervals.cr2_variance(gaps, sizes))
-    with np.errstate(divide="ignore", invalid="ignore"):
-        ratio = np.abs(gaps.sum(axis=0)) / sizes.sum() / error
-    return np.asarray(2 * t.sf(ratio, intervals.degrees_of_freedom(sizes)), dtype=float)
+            found[a, b] = PairRow(
+                a, b, alone, next(adjusted), float(p[i]), together, float(flips[i])
+            )
+    return found

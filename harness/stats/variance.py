@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from harness.records import HarnessError
 from harness.results import Estimate
 from harness.stats import intervals
-from harness.stats.intervals import Floats, encode
+from harness.stats.arrays import Floats, encode
 
 PARTS = ("sample", "variant", "interaction", "repeat")
 

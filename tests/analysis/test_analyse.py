@@ -154,7 +154,7 @@ def test_the_classifier_page_counts_its_own_errors(results: Results) -> None:
     assert {value for _, value, _ in page.groups} == {"A", "B"}
 
 
-def test_two_clusters_show_no_separation(results: Results) -> None:
+def test_four_gold_records_show_no_separation(results: Results) -> None:
     found = {(s.better, s.worse): s.validity for s in results.separations}
     assert found["gold", "empty"] == "not shown"
     assert {s.topic for s in results.verdict} >= {"accuracy", "scorers", "gold", "coverage"}

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from harness.records import HarnessError
 from harness.report import page
-from harness.results import Breakdown, GoldStatus, Results
+from harness.results import Breakdown, Estimate, GoldStatus, Results
 
 HOSTILE = (
     "</title></style></textarea><script>document.title='ran'</script>"
@@ -390,3 +390,31 @@ def test_text_and_its_background_keep_the_contrast_of_wcag_aa(mode: str) -> None
     for text, paper in pairs:
         a, b = sorted((luminance(colours[text]), luminance(colours[paper])))
         assert (b + 0.05) / (a + 0.05) >= 4.5, (text, paper)
+
+
+def test_what_holds_for_all_pairs_and_variants_stands_beside_what_holds_for_one(
+    results: Results,
+) -> None:
+    comparison = dataclasses.replace(
+        results.comparisons[0], p=0.031, p_adjusted=0.124, sign_flip=0.042,
+        together=Estimate(0.05, -0.0123, 0.87, 30, 30, "t"),
+    )  # fmt: skip
+    worst = dataclasses.replace(results.worst_cases[0], bound=0.4321)
+    rank = dataclasses.replace(results.ranks[0], simultaneous=(1.0, 3.0))
+    separation = dataclasses.replace(results.separations[0], sign_flip=0.002)
+    html = page.render(
+        dataclasses.replace(
+            results, comparisons=(comparison,), worst_cases=(worst,), ranks=(rank,),
+            separations=(separation,),
+        )
+    )  # fmt: skip
+    models = Reader(section(html, "models")).text
+    for words in ("0.031", "0.124", "0.042", "[−.01, .87]", "with all others [1, 3]", "adjusted p",
+                  "p by sign-flips"):  # fmt: skip
+        assert words in models, words
+    variants = Reader(section(html, "variants")).text
+    assert "simultaneous lower bound .43" in variants
+    assert "shares of these wordings" in variants
+    controls = Reader(section(html, "controls")).text
+    assert "on this gold" in controls
+    assert "0.002" in controls

@@ -37,3 +37,27 @@ def test_groups_count_the_same_whatever_their_size() -> None:
     over = [True] * 50 + [False] * 50 + [True, False]
     found = balanced_mean(values, within, over, list(range(102)))
     assert found.value == pytest.approx(0.5)
+
+
+def test_a_level_of_three_clusters_is_not_resampled_and_its_interval_covers():
+    from harness.stats.calibration import balanced_accuracy
+
+    rng, held = np.random.default_rng(0), []
+    true = ["a"] * 40 + ["b"] * 30 + ["c"] * 3
+    recall = np.repeat([0.9, 0.8, 0.7], [40, 30, 3])
+    for _ in range(150):
+        right = rng.random(73) < recall
+        predicted = [t if r else "a" if t != "a" else "b" for t, r in zip(true, right, strict=True)]
+        found = balanced_accuracy(true, predicted, ["a", "b", "c"])
+        assert "bootstrap" not in found.method
+        held.append(found.low <= 0.8 <= found.high)
+    assert np.mean(held) >= 0.92
+    assert "the rarest has 3 samples" in found.method
+
+
+def test_levels_that_share_clusters_have_intervals_that_add_up():
+    values, levels = [1, 0, 1, 1, 0, 1, 1, 0], ["x", "y"] * 4
+    apart = balanced_mean(values, ["g"] * 8, levels, range(8))
+    shared = balanced_mean(values, ["g"] * 8, levels, [0, 0, 1, 1, 2, 2, 3, 3])
+    assert shared.value == apart.value
+    assert shared.high - shared.low > apart.high - apart.low

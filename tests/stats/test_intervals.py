@@ -120,10 +120,14 @@ def test_nothing_to_average_has_no_value():
 
 def test_the_same_seed_gives_the_same_interval_and_the_method_is_stated():
     values = np.random.default_rng(6).uniform(0, 1, 29)
-    first, again = (intervals.mean(values, range(29), seed=4) for _ in range(2))
-    assert first == again
-    assert first.method == "bootstrap, 2,000 draws, 29 samples"
-    assert intervals.mean(values, range(29), seed=5).low != first.low
+
+    def middle(seed):
+        return intervals.of_statistic(lambda w: (w @ values / w.sum(axis=1)) ** 2, range(29),
+                                      seed=seed)  # fmt: skip
+
+    assert middle(4) == middle(4)
+    assert middle(4).method == "bootstrap, 2,000 draws, 29 samples"
+    assert middle(5).low != middle(4).low
 
 
 @settings(max_examples=40, deadline=None)

@@ -107,8 +107,89 @@ def test_the_number_of_clusters_needed_is_the_first_at_which_the_test_says_valid
     assert says[needed.clusters - 1] == "not shown"
 
 
-def test_three_labels_that_separate_perfectly_need_eight_for_a_margin_of_a_fifth():
-    assert paired.clusters_needed([1] * 6, [0] * 6, [0, 0, 1, 1, 2, 2], 0.2).clusters == 8
+def test_units_that_separate_perfectly_need_six_for_a_margin_of_a_fifth():
+    assert paired.clusters_needed([1] * 6, [0] * 6, [0, 0, 1, 1, 2, 2], 0.2).clusters == 6
+
+
+def test_ten_units_show_a_perfect_separation_and_one_that_is_nearly_so_alike():
+    # a binary classifier with five aspects; one-sided, 1 - .05^(1/10) of them could differ by 2
+    found, validity = paired.separation(np.ones(10), np.zeros(10), range(10), 0.2)
+    assert validity == "valid"
+    assert found.low == pytest.approx(1 - 2 * (1 - 0.05**0.1))
+    assert found.method.startswith("one-sided")
+    nearly = np.append(np.ones(9), 0.99)
+    assert paired.separation(nearly, np.zeros(10), range(10), 0.2)[1] == "valid"
+
+
+def test_a_difference_above_zero_whose_limit_lies_under_the_margin_is_not_valid():
+    better = np.linspace(0.3, 0.7, 12)
+    found, validity = paired.separation(better, np.zeros(12), range(12), 0.45)
+    assert 0 < found.low < 0.45 < found.value
+    assert validity == "not shown"
+
+
+def test_units_that_vary_inside_clusters_alone_show_nothing():
+    gold, other = [1, 0] * 4, [0, 0] * 4
+    assert paired.separation(gold, other, [0, 0, 1, 1, 2, 2, 3, 3], 0.3)[1] == "not shown"
+
+
+def test_the_check_of_a_separation_is_one_sided_and_about_the_margin():
+    better = np.full(8, 0.6)
+    assert paired.separation_check(better, np.zeros(8), range(8), 0.2) == 2.0**-8
+    assert paired.separation_check(better, np.zeros(8), range(8), 0.6) == 1.0
+    assert paired.separation_check(np.zeros(8), better, range(8), 0.2) == 1.0
+
+
+def _worlds(kind, count, repeats):
+    rng = np.random.default_rng(count)
+    shape = (count, repeats)
+    if kind == "near the ceiling":
+        return (np.minimum(rng.normal(1, 0.1, shape), 1) for _ in range(2))
+    differs, first = rng.random(shape) < 0.04, rng.random(shape) < 0.5
+    if kind == "one errs":
+        return np.ones(shape), 1.0 - differs
+    amount = rng.random(shape) if kind == "rare amounts" else 1.0
+    return 1.0 - (differs & first) * amount, 1.0 - (differs & ~first) * amount
+
+
+@pytest.mark.parametrize("count", [24, 48, 100, 200])
+@pytest.mark.parametrize("kind", ["near the ceiling", "rare", "rare amounts", "one errs"])
+def test_differences_hold_the_truth_where_few_units_differ(kind, count):
+    a, b = _worlds(kind, count, 1_000)
+    truth = 0.04 if kind == "one errs" else 0.0
+    found = intervals.Means.of(a - b, np.ones(count), (-1.0, 1.0))
+    low, high = found.limits(0.05)
+    covered = np.mean((low <= truth + 1e-12) & (high >= truth - 1e-12))
+    assert covered >= (0.90 if kind == "one errs" else 0.93)
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.integers(2, 60), st.floats(0, 1), st.sampled_from([1.0, 0.02, 1e-9]),
+       st.integers(0, 10**6))  # fmt: skip
+def test_interval_and_p_of_a_difference_agree(count, share, size, seed):
+    rng = np.random.default_rng(seed)
+    a = np.clip(0.5 + (rng.random(count) < share) * rng.normal(0.2, 1, count) * size, 0, 1)
+    found = paired.difference(a, np.full(count, 0.5), range(count), bounds=(0, 1))
+    p = paired.p_value(a, np.full(count, 0.5), range(count), bounds=(0, 1))
+    assume(abs(p - 0.05) > 1e-6)
+    assert (p < 0.05) == (found.low > 0 or found.high < 0)
+
+
+def test_a_model_that_errs_twice_in_fifty_is_not_told_from_one_that_never_does():
+    worse = np.ones(50)
+    worse[:2] = 0
+    found = paired.difference(np.ones(50), worse, range(50), bounds=(0, 1))
+    assert found.low < 0 < found.high
+    assert paired.p_value(np.ones(50), worse, range(50), bounds=(0, 1)) > 0.05
+
+
+def test_equal_gaps_take_the_exact_method_in_interval_and_p():
+    found = paired.difference(np.ones(6), np.zeros(6), range(6), bounds=(0, 1))
+    assert found.low == pytest.approx(1 - 2 * (1 - 0.025 ** (1 / 6)))
+    assert paired.p_value(np.ones(6), np.zeros(6), range(6), bounds=(0, 1)) == pytest.approx(
+        2 * 0.5**6
+    )
+    assert paired.p_value(np.ones(6), np.zeros(6), [0] * 6) is None
 
 
 @settings(max_examples=80, deadline=None)
@@ -138,5 +219,16 @@ def test_no_number_of_clusters_shows_a_difference_that_is_not_there():
     assert paired.clusters_needed([2.0] * 3, [1.0] * 3, "abc", 0.5, bounds=None) is None
 
 
-def test_one_cluster_needs_three_whatever_it_says():
-    assert paired.clusters_needed([0.9, 0.8], [0.1, 0.3], "aa", 0.2) == paired.Needed(3, True)
+def test_one_cluster_needs_as_many_as_a_perfect_result_whatever_it_says():
+    assert paired.clusters_needed([0.9, 0.8], [0.1, 0.3], "aa", 0.2) == paired.Needed(6, True)
+    assert paired.clusters_needed([0.9], [0.1], "a", 0.2, bounds=None) == paired.Needed(3, True)
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(st.floats(0, 1), min_size=3, max_size=40), st.sampled_from([0.1, 0.2, 0.3, 0.5]))
+def test_no_imperfect_separation_is_shown_where_a_perfect_one_is_not(scores, margin):
+    count = len(scores)
+    perfect, best = paired.separation(np.ones(count), np.zeros(count), range(count), margin)
+    found, validity = paired.separation(scores, np.zeros(count), range(count), margin)
+    assert found.low <= perfect.low + 1e-9
+    assert best == "valid" or validity != "valid"

@@ -66,12 +66,68 @@ def test_pairs_equal_the_paired_module_one_by_one():
     assert row.difference.high == pytest.approx(oracle.high)
 
 
-def test_few_clusters_use_the_exact_test():
+def test_sign_flips_are_a_check_beside_the_test():
     scores, _ = _models({"a": 0.0, "b": 0.3}, n=80)
     clusters = {f"u{i}": i % 8 for i in range(80)}
     table = ranks.rank(scores, clusters)
-    assert table.comparisons[0].p_adjusted == 2 / 2**8
-    assert "sign-flip" in table.test
+    assert table.comparisons[0].sign_flip == 2 / 2**8
+    assert table.comparisons[0].p < 0.001
+    assert table.test == "cluster-robust t"
+
+
+@pytest.mark.parametrize("n", [8, 19, 24, 60])
+def test_intervals_and_p_agree_for_a_pair_alone_and_for_all_pairs(n):
+    for seed in range(12):
+        scores, clusters = _models(dict(zip("abcd", [0, 0.01, 0.02, 0.04], strict=True)), n=n,
+                                   seed=seed)  # fmt: skip
+        for c in ranks.rank(scores, clusters, bounds=(-1, 2)).comparisons:
+            for estimate, p in ((c.difference, c.p), (c.together, c.p_adjusted)):
+                assert (p < 0.05) == (estimate.low > 0 or estimate.high < 0)
+            assert c.p <= c.p_adjusted
+            assert c.together.low <= c.difference.low
+            assert c.together.high >= c.difference.high
+
+
+def test_a_model_is_not_ahead_of_one_that_errs_on_two_of_fifty():
+    scores = {
+        "a": {f"u{i}": 1.0 for i in range(50)},
+        "b": {f"u{i}": float(i > 1) for i in range(50)},
+    }
+    row = ranks.rank(scores, {f"u{i}": i for i in range(50)}, bounds=(0, 1)).comparisons[0]
+    assert row.difference.value == pytest.approx(0.04)
+    assert row.difference.low < 0
+    assert min(row.p, row.p_adjusted) > 0.05
+
+
+def test_simultaneous_rank_intervals_rest_on_the_adjusted_tests():
+    scores, clusters = _models({"a": 0.0, "b": 0.005, "c": 0.3}, n=40)
+    rows = {r.model: r for r in ranks.rank(scores, clusters).rows}
+    assert rows["c"].simultaneous == (1, 1)
+    assert rows["a"].simultaneous == rows["b"].simultaneous == (2, 3)
+    assert rows["a"].low >= 2
+    assert rows["b"].low >= 2
+
+
+def test_rank_limits_hold_the_rank_also_where_a_pairs_own_units_say_otherwise():
+    # on the units that all share b is first, on those of the pair a is far ahead
+    shared = [f"u{i}" for i in range(6)]
+    own = [f"v{i}" for i in range(12)]
+    rng = np.random.default_rng(0)
+    scores = {
+        "a": {u: 0.4 + rng.normal(0, 0.01) for u in shared} | dict.fromkeys(own, 0.9),
+        "b": {u: 0.5 + rng.normal(0, 0.01) for u in shared}
+        | {u: 0.1 + rng.normal(0, 0.01) for u in own},
+        "c": {u: 0.1 + rng.normal(0, 0.01) for u in shared},
+    }
+    clusters = {u: u for u in (*shared, *own)}
+    table = ranks.rank(scores, clusters)
+    pair = next(c for c in table.comparisons if (c.a, c.b) == ("a", "b"))
+    assert pair.difference.value > 0
+    assert pair.p_adjusted < 0.05
+    rows = {r.model: r for r in table.rows}
+    assert (rows["b"].rank, rows["a"].rank) == (1, 2)
+    for row in table.rows:
+        assert row.low <= row.rank <= row.high
 
 
 @pytest.mark.parametrize("direction", ["higher", "lower"])

@@ -64,3 +64,31 @@ def test_too_few_clusters_give_no_value():
 def test_same_seed_same_answer():
     values = _variants([0.5, 0.5, 0.45], 30, 4)
     assert worst_case.worst_variant(values, seed=7) == worst_case.worst_variant(values, seed=7)
+
+
+@pytest.mark.parametrize(("direction", "sign"), [("higher", 1), ("lower", -1)])
+def test_the_simultaneous_bound_lies_beyond_the_worst_mean_where_the_split_is_too_good(
+    direction, sign
+):
+    held, split = [], []
+    means = [0.5 - 0.05 * sign] + [0.5] * 7
+    for seed in range(60):
+        values = _variants(means, 24, seed)
+        bound = worst_case.simultaneous_bound(values, direction=direction)
+        held.append(sign * bound <= sign * means[0])
+        found = worst_case.worst_variant(values, direction=direction, splits=10)[1]
+        split.append(sign * (found.value - means[0]))
+    assert np.mean(held) >= 0.95
+    assert np.mean(split) > 0.01
+
+
+def test_the_bound_is_that_of_t_for_one_variant_and_stays_in_range():
+    from scipy import stats
+
+    values = _variants([0.5], 30, 2)
+    scores = np.array(list(values["v0"].values()))
+    oracle = scores.mean() - stats.t.isf(0.05, 29) * stats.sem(scores)
+    assert worst_case.simultaneous_bound(values) == pytest.approx(oracle, abs=0.004)
+    near = {"v0": {f"u{i}": 0.0 for i in range(9)}, "v1": {f"u{i}": 1.0 for i in range(9)}}
+    assert worst_case.simultaneous_bound(near, bounds=(0, 1)) == 0
+    assert worst_case.simultaneous_bound({"v0": {"u": 1.0}}) is None

@@ -6,7 +6,7 @@ from collections.abc import Container, Iterator, Sequence
 
 from harness.drawing.words import unpadded
 from harness.explainers.metrics.evaluation import RANDOM, Evaluation, MetricRow
-from harness.results import number
+from harness.results import interval, number, symmetric
 from harness.stats.ranks import RankTable
 from harness.terminal import page
 
@@ -41,7 +41,7 @@ def evaluation_text(evaluation: Evaluation, by: Sequence[str] = ()) -> str:
         lines += [
             "",
             f"{_NOT_SHOWN} not shown to be better than random values; ↑ higher is better, ↓ lower; "
-            "± is half of the 95 % interval",
+            "± is half of the 95 % interval, [low, high] that interval where it is not symmetric",
         ]
     return page(lines)
 
@@ -55,7 +55,7 @@ def _ranking(table: RankTable) -> Iterator[str]:
         around = "" if row.low is None else f" [{row.low:g}, {row.high:g}]"
         ranks = f"{row.rank:g}{around}"
         yield f"{ranks:<14}{name}"
-    yield f"(rank with its 95 % interval; {table.test or 'no test'}, Holm-adjusted)"
+    yield f"(rank with the 95 % interval of one method; {table.test or 'no test'})"
 
 
 def _order(table: RankTable, evaluation: Evaluation) -> list[str]:
@@ -111,7 +111,8 @@ def _cell(row: MetricRow | None) -> str:
         return "—"
     said = number(row.mean.value)
     if row.mean.low is not None and row.mean.high is not None:
-        said += f" ±{number((row.mean.high - row.mean.low) / 2)}"
+        reach = f" ±{number((row.mean.high - row.mean.low) / 2)}"
+        said += reach if symmetric(row.mean) else f" {interval(row.mean)}"
     return f"{_NOT_SHOWN} {said}" if row.shown is False and not row.reference else said
 
 
