@@ -180,6 +180,18 @@ class Tables:
         leading = [column.id for column in self.leading()]
         return differences.comparisons(self.results, self.columns, leading)
 
+    def floors(self) -> list[tuple[Column, Column]]:
+        """Metrics of what wordings do, each with the same among repeats of one prompt, where any
+        model has both: those that have a floor, and what is kept."""
+        found = []
+        for column in self.columns.values():
+            metric, scorer = column.summary.metric, column.summary.scorer
+            beside = metric.floor or metric.name.replace("prompt_", "sampling_")
+            floor = self.columns.get(f"{scorer}.{beside}")
+            if metric.axis == "variant" and column.order and floor is not None:
+                found.append((column, floor))
+        return found
+
     def variance(self) -> list[VarianceShares]:
         """Where the variance of the headline's scores comes from, models in their order."""
         known = [v for v in self.results.variance if v.metric in self.columns]

@@ -42,6 +42,9 @@ _KEPT = (
     Separation("reworded", "one-dropped"),
 )
 _REVERSED = (Separation("reworded", "one-reversed"),)
+# Of the built-in models, by `benchmarks/stability_of_gold.py`: how often one statement reversed
+# ranks below a whole text reworded, where fewer reversals come first and then what is kept.
+_ORDER = (0.0, 0.0, 0.0, 39, "39 records of the gastrointestinal gold")
 _CLAIM_ABOUT = (
     "Of the gold claims that either of two answers states or denies, the share on which both say "
     "the same, averaged over pairs. Claims on which both are silent are left out, because they "
@@ -65,6 +68,10 @@ def _metrics(axis: Axis) -> tuple[Metric, ...]:
         )  # fmt: skip
 
     promised = axis == "variant"
+    # Repeats are the floor, so they have no bar of their own, and wordings one relative to them.
+    turned: dict[str, Any] = {
+        "direction": "lower" if promised else None, "separates": _REVERSED if promised else ()
+    }  # fmt: skip
     return (
         metric("kept", "statements kept",
                "Share of the statements of two answers that the other has a sentence for, by "
@@ -80,12 +87,12 @@ def _metrics(axis: Axis) -> tuple[Metric, ...]:
         metric("reversed", "statements reversed",
                "Share of the statements of two answers that the other contradicts: a number "
                "changed, a polarity flipped, advice turned round; each statement of both counts "
-               "once.", direction="lower" if judged else None,
-               separates=_REVERSED if promised else ()),
+               "once.", floor="sampling_reversed" if promised else None, **turned),
         metric("reversed_pairs", "pairs with a reversal",
                "Share of pairs of answers with any statement reversed. Faithful rewordings of a "
                "whole answer often hold one false reversal, so it is read against the same share "
-               "among repeats.", direction=None),
+               "among repeats.", floor="sampling_reversed_pairs" if promised else None,
+               **turned),
         metric("wording", "agreement in wording",
                "How far the sentences of each answer are stated by the other, less contradiction, "
                "by the entailment model. It follows the wording: a faithful paraphrase has less "
@@ -123,6 +130,9 @@ class Stability:
         *_metrics("arm"),
     )  # fmt: skip
 
+    ordered_by = ("prompt_reversed", "prompt_kept")
+    """What orders pairs of answers: fewer reversals first, then more that is kept."""
+
     def __init__(
         self,
         entailment: str | None = None,
@@ -135,7 +145,14 @@ class Stability:
         self._claims = Claims(entailment, threshold, embedder)
         self._embedder = embedder
         self._kept_at = kept_at
+        self._builtin = embedder == "builtin"
         self.settings = {**self._claims.settings, "kept_at": str(kept_at)}
+
+    @property
+    def measured_order(self) -> tuple[float, float, float, int, str] | None:
+        """Mean share of a gold record's reversals that rank below its rewording, measured once:
+        value, interval, records, source. `None` for models and thresholds that were not."""
+        return _ORDER if self.settings == type(self)().settings and self._builtin else None
 
     @cached_property
     def model(self) -> EntailmentModel:

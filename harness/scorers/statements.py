@@ -158,9 +158,7 @@ class _Entailed:
 
     def wording(self) -> float:
         """Mean over the sentences of both of how well the other states them, in [0, 1]."""
-        return (
-            self._stated(self.a, self.open_a, "b") + self._stated(self.b, self.open_b, "a")
-        ) / 2
+        return (self._stated(self.a, self.open_a, "b") + self._stated(self.b, self.open_b, "a")) / 2
 
     def _stated(self, said: Sequence[str], open_ones: Sequence[str], by: str) -> float:
         waiting = set(open_ones)
@@ -184,7 +182,9 @@ class _Entailed:
             self._against(self.b, self.a, threshold),
         )
 
-    def _against(self, said: Sequence[str], by: Sequence[str], threshold: float) -> list[int | None]:
+    def _against(
+        self, said: Sequence[str], by: Sequence[str], threshold: float
+    ) -> list[int | None]:
         open_ones, sources = set(_without(said, by)), _without(by, said)
         states = {
             p: max((self._scores[p, text].support for text in open_ones), default=0.0)
