@@ -23,17 +23,19 @@ import numpy as np
 from claim_coverage import auc
 from claim_verdicts import halves
 
+from harness.backends.gold_edits import one_dropped, reworded
 from harness.gold import join
 from harness.records import Claim, GoldRecord
 from harness.results import interval, number
 from harness.scorers.embeddings import Embedder
 from harness.scorers.entailment import SUPPORTED, OverlapCosine
-from harness.scorers.statements import KEPT, AnswerPair, Comparer
+from harness.scorers.statements import KEPT, AnswerPair, Comparer, statements
 from harness.stats import intervals
 
 GOLD = Path(__file__).parents[1] / "gold/gi"
 FIRST, CLOSE = (0,), (1, 2)  # paraphrases: the first is the freest
 STEPS = np.arange(0.66, 0.90, 0.02)
+DRAWS = 20  # pairs of texts of each control and record
 
 
 @dataclass(frozen=True)
@@ -41,13 +43,12 @@ class Measured:
     """One record held against its paraphrases and its single reversals."""
 
     record: GoldRecord
-    claims: list[Claim]
-    reworded: list[AnswerPair]
+    others: list[AnswerPair]
     turned: list[AnswerPair] = field(default_factory=list)
 
     def ordered(self, by_wording: bool = False) -> float:
         """Share of the record's reversals that rank below its first paraphrase."""
-        best = _rank(self.reworded[0], by_wording)
+        best = _rank(self.others[0], by_wording)
         return float(np.mean([_rank(pair, by_wording) < best for pair in self.turned]))
 
 
@@ -65,7 +66,7 @@ def measured(comparer: Comparer, record: GoldRecord) -> Measured:
     """A record held against what was made of it."""
     claims = claims_of(record)
     text = join(claim.text for claim in claims)
-    reworded = [
+    others = [
         comparer.pair(text, join(claim.paraphrases[k] for claim in claims))
         for k in (*FIRST, *CLOSE)
     ]
@@ -74,14 +75,14 @@ def measured(comparer: Comparer, record: GoldRecord) -> Measured:
         for one in claims
         if one.contradiction
     ]
-    return Measured(record, claims, reworded, turned)
+    return Measured(record, others, turned)
 
 
 def cosines(
     embedder: Embedder, records: Iterable[GoldRecord], which: Sequence[int]
 ) -> tuple[list[float], list[float]]:
-    """Of every statement, its nearest one's cosine: where it was reworded, and where it is missing."""
-    reworded: list[float] = []
+    """Each statement's cosine with its nearest one: where it was reworded, where it is missing."""
+    there: list[float] = []
     missing: list[float] = []
     for record in records:
         claims = claims_of(record)
@@ -89,16 +90,16 @@ def cosines(
         for k in which:
             near = own @ embedder([claim.paraphrases[k] for claim in claims]).T
             for side in (near, near.T):
-                reworded += side.max(axis=1).tolist()
+                there += side.max(axis=1).tolist()
                 others = np.where(np.eye(len(side), dtype=bool), -1.0, side)
                 missing += others.max(axis=1).tolist()
-    return reworded, missing
+    return there, missing
 
 
 def balanced(found: tuple[list[float], list[float]], threshold: float) -> float:
     """Balanced accuracy of "reworded" from this cosine on."""
-    reworded, missing = (np.array(values) for values in found)
-    return float(((reworded >= threshold).mean() + (missing < threshold).mean()) / 2)
+    there, missing = (np.array(values) for values in found)
+    return float(((there >= threshold).mean() + (missing < threshold).mean()) / 2)
 
 
 def print_kept(embedder: Embedder, by_half: dict[str, list[GoldRecord]]) -> None:
@@ -113,14 +114,40 @@ def print_kept(embedder: Embedder, by_half: dict[str, list[GoldRecord]]) -> None
     everything = [record for records in by_half.values() for record in records]
     for name, records in (*by_half.items(), ("all", everything)):
         for kind, which in (("first", FIRST), ("second and third", CLOSE)):
-            reworded, missing = cosines(embedder, records, which)
-            labels = [True] * len(reworded) + [False] * len(missing)
+            there, missing = cosines(embedder, records, which)
+            labels = [True] * len(there) + [False] * len(missing)
             print(
                 f"  AUC, {kind} paraphrases, {name}: "
-                f"{auc(np.array(labels), np.array([*reworded, *missing])):.3f}; "
-                f"reworded kept {np.mean(np.array(reworded) >= KEPT):.3f}, "
+                f"{auc(np.array(labels), np.array([*there, *missing])):.3f}; "
+                f"reworded kept {np.mean(np.array(there) >= KEPT):.3f}, "
                 f"missing kept {np.mean(np.array(missing) >= KEPT):.3f}"
             )
+
+
+def print_controls(embedder: Embedder, records: Sequence[GoldRecord]) -> None:
+    """What the controls keep of themselves, on average over pairs of their draws."""
+    drawn = np.random.default_rng(0)
+
+    def own_words(record: GoldRecord) -> str:
+        whole = claims_of(record)
+        left_out = drawn.integers(len(whole))
+        return join(claim.text for i, claim in enumerate(whole) if i != left_out)
+
+    made = {
+        "reworded": lambda record: reworded(record, lambda _: drawn.random()),
+        "one-dropped": lambda record: one_dropped(record, lambda _: drawn.random()),
+        "one dropped in gold's own words": own_words,
+    }
+    for name, text in made.items():
+        shares = [
+            _kept(embedder, text(record), text(record)) for record in records for _ in range(DRAWS)
+        ]
+        print(f"  two draws of {name}: kept {np.mean(shares):.3f}")
+
+
+def _kept(embedder: Embedder, a: str, b: str) -> float:
+    near = embedder(statements(a)) @ embedder(statements(b)).T
+    return float(np.mean([*(near.max(axis=1) >= KEPT), *(near.max(axis=0) >= KEPT)]))
 
 
 def print_reversed(found: Sequence[Measured]) -> None:
@@ -129,7 +156,7 @@ def print_reversed(found: Sequence[Measured]) -> None:
     hits = sum(pair.reversed > 0 for pair in turned)
     print(f"reversed: {hits} of {len(turned)} single reversals found ({hits / len(turned):.3f})")
     for kind, which in (("first", FIRST), ("second and third", CLOSE)):
-        pairs = [one.reworded[k] for one in found for k in which]
+        pairs = [one.others[k] for one in found for k in which]
         said = [s for pair in pairs for s in (*pair.first, *pair.second)]
         false = sum(s.reversed_by is not None for s in said)
         torn = sum(pair.reversed > 0 for pair in pairs)
@@ -152,7 +179,7 @@ def print_order(found: Sequence[Measured]) -> None:
             f"most of a record's reversals on {most} of {len(found)}"
         )
     for title, pairs in (
-        ("first paraphrase", [one.reworded[0] for one in found]),
+        ("first paraphrase", [one.others[0] for one in found]),
         ("one reversed", [pair for one in found for pair in one.turned]),
     ):
         print(
@@ -177,6 +204,7 @@ def main() -> None:
         for text in (c.text, *c.paraphrases, c.contradiction or "")
     )
     print_kept(model.embedder, by_half)
+    print_controls(model.embedder, [record for records in by_half.values() for record in records])
     comparer = Comparer(model, model.embedder, SUPPORTED)
     found = [measured(comparer, record) for records in by_half.values() for record in records]
     print_reversed(found)

@@ -45,7 +45,7 @@ class Control:
     - `gold`: the gold of the true label (or of the sample)
     - `paraphrase`: the same in gold's paraphrases, drawn anew for each variant and repeat
     - `reworded`: each claim in its own words or a paraphrase's, drawn for each variant and repeat
-    - `one-dropped`: `gold` without one claim, another one for each variant and repeat
+    - `one-dropped`: `reworded` without one claim, another one for each variant and repeat
     - `one-reversed`: `gold` with a hand-written contradiction in place of one claim, or of none
     - `number-changed`: `gold` with other numbers in one claim, or in none
     - `other-label`: the gold of another label, one draw a sample and aspect
@@ -131,12 +131,12 @@ class Control:
         return ""
 
     def _draw(self, cell: Cell) -> gold_edits.Draw:
-        """Numbers that are others for each variant and repeat, and the same for all arms."""
+        """Numbers that are others for each variant and repeat, the same for all arms and edits."""
         seed = self._context.seed if self._context is not None else 0
 
         def drawn(name: str) -> float:
             place = (cell.sample, cell.aspect, cell.variant, cell.repeat)
-            return draw(seed, self._kind, name, *place)
+            return draw(seed, "edited gold", name, *place)
 
         return drawn
 

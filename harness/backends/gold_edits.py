@@ -1,7 +1,7 @@
 """Gold with one thing changed: what the controls of stability say.
 
-Each function takes a gold record and `drawn`, a number in [0, 1) for each name that it is given (a
-claim's id, or the edit itself), so that the caller decides what the change depends on. All return
+Each function takes a gold record and `drawn`, a number in [0, 1) for each name that it is given (the
+words of a claim, or the edit itself), so that the caller decides what the change depends on. All return
 an empty text where gold has nothing to make the change of.
 """
 
@@ -54,16 +54,19 @@ def reworded(record: GoldRecord, drawn: Draw) -> str:
     claims = statements(record)
     if not any(claim.paraphrases for claim in claims):
         return ""
-    return join(_pick((claim.text, *claim.paraphrases), drawn(claim.id)) for claim in claims)
+    return join(_in_some_words(claim, drawn) for claim in claims)
 
 
 def one_dropped(record: GoldRecord, drawn: Draw) -> str:
-    """All claims but one; nothing where there is only one."""
+    """All claims but one, in the words that `reworded` draws; nothing where there is only one.
+
+    So the missing statement alone tells it from `reworded`.
+    """
     claims = statements(record)
     if len(claims) < 2:
         return ""
     left_out = _pick(claims, drawn("dropped"))
-    return join(claim.text for claim in claims if claim is not left_out)
+    return join(_in_some_words(claim, drawn) for claim in claims if claim is not left_out)
 
 
 def one_reversed(record: GoldRecord, drawn: Draw) -> str:
@@ -87,6 +90,10 @@ def with_other_numbers(text: str) -> str:
     Unchanged where it has no number that stands by itself. The ends of a range stay in order.
     """
     return _NUMBER.sub(_other, text)
+
+
+def _in_some_words(claim: Claim, drawn: Draw) -> str:
+    return _pick((claim.text, *claim.paraphrases), drawn(f"words of {claim.id}"))
 
 
 def _one_changed(record: GoldRecord, change: Callable[[Claim], str], drawn: float) -> str:
