@@ -27,6 +27,7 @@ from harness.analysis.warnings import (
     answer_notes,
     answer_set_warnings,
     classifier_warnings,
+    former_metrics,
     heeded,
     planned,
     served_versions,
@@ -84,6 +85,7 @@ def analyse(run: Run, scorers: Mapping[str, Any], *, generalise_variants: bool =
         *anomaly_warnings(odd),
         *answer_set_warnings(run),
         *answer_notes(run),
+        *former_metrics(table.unknown),
         *share_warnings(shares),
     )
     said = verdict(

@@ -1,8 +1,8 @@
 """Gold with one thing changed: what the controls of stability say.
 
-Each function takes a gold record and `drawn`, a number in [0, 1) for each name that it is given (the
-words of a claim, or the edit itself), so that the caller decides what the change depends on. All return
-an empty text where gold has nothing to make the change of.
+Each function takes a gold record and `drawn`, which gives a number in [0, 1) for the words of a
+claim or for the edit itself, so that the caller decides what the change depends on. All return an
+empty text where gold has nothing to make the change of.
 """
 
 from __future__ import annotations

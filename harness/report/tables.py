@@ -188,9 +188,14 @@ class Tables:
             metric, scorer = column.summary.metric, column.summary.scorer
             beside = metric.floor or metric.name.replace("prompt_", "sampling_")
             floor = self.columns.get(f"{scorer}.{beside}")
-            if metric.axis == "variant" and column.order and floor is not None:
+            if metric.axis == "variant" and floor is not None and floor is not column:
                 found.append((column, floor))
-        return found
+        measured = [
+            (column, floor)
+            for column, floor in found
+            if any(floor.id in model.estimates for model in self.models if not model.control)
+        ]
+        return found if measured else []
 
     def variance(self) -> list[VarianceShares]:
         """Where the variance of the headline's scores comes from, models in their order."""

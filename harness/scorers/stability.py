@@ -162,7 +162,8 @@ class Stability:
     @cached_property
     def comparer(self) -> Comparer:
         """What holds two answers against each other."""
-        embedder = getattr(self.model, "embedder", None) or Embedder(self._embedder)
+        own = getattr(self.model, "embedder", None)
+        embedder = own if isinstance(own, Embedder) else Embedder(self._embedder)
         return Comparer(self.model, embedder, self._claims.threshold, self._kept_at)
 
     @property

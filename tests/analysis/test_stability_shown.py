@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 from pathlib import Path
 
 import pytest
@@ -151,6 +152,20 @@ def test_the_page_shows_the_floor_the_order_and_the_pairs(results: Results) -> N
     assert "reversal below rewording" in page
     assert "The same question again" in page
     assert "1 added" in page
+
+
+def test_a_run_that_an_older_version_scored_is_read_and_says_so(tmp_path: Path) -> None:
+    made(tmp_path, controls="none", require=None, repeats=1)
+    with sqlite3.connect(tmp_path / "run" / "run.sqlite") as db:
+        db.execute("DELETE FROM scores WHERE metric != 'prompt_kept'")
+        db.execute("UPDATE scores SET metric = 'prompt_stability', detail = NULL")
+    db.close()
+    older = report(tmp_path / "run").results
+    (warning,) = (text for text in older.warnings if "older version" in text)
+    assert "'stability'" in warning
+    assert "prompt_stability" in warning
+    assert "harness score" in warning
+    render(older)
 
 
 def test_what_gold_cannot_make_a_control_of_is_said(results: Results) -> None:
