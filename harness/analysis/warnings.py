@@ -43,7 +43,7 @@ def former_metrics(unknown: Mapping[str, Iterable[str]]) -> tuple[RunWarning, ..
     return tuple(
         RunWarning(
             f"An older version of the scorer '{scorer}' scored this run; its figures "
-            f"({', '.join(sorted(names))}) are not shown. `harness score` scores the answers again.",
+            f"({', '.join(sorted(names))}) are not shown; `harness score` scores the answers anew.",
             ("accuracy", "stability"),
         )
         for scorer, names in sorted(unknown.items())
