@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
 from harness.analysis.score_table import ScoreTable
 from harness.results import ComparedAnswers, SampleView, StatementInPair
@@ -80,7 +80,7 @@ def _coded(
 ) -> tuple[StatementInPair, ...]:
     found = []
     for code, text in zip(codes, own, strict=True):
-        place = cast("str", code)[1:]
+        place = code[1:]
         nearest = other[int(place)] if place and int(place) < len(other) else ""
         found.append(StatementInPair(text, _STATES[code[0]], nearest))
     return tuple(found)
