@@ -407,7 +407,7 @@ def _cells(
         for repeat in range(1, suite.repeats + 1):
             cell = Cell(spec.name, sample.id, family.family.name, variant.name, arm, aspect, repeat)
             if answers is not None and not answers(cell):
-                left_out[NO_GOLD if spec.control else NOT_RECORDED] += 1
+                left_out[_no_answer(spec, backend, cell)] += 1
                 continue
             request = _request(spec, backend, first.messages, variant, cell)
             request = replace(request, revision=revision, code=code)
@@ -419,6 +419,14 @@ def _cells(
                 PlannedCell(cell, tells.label, key, request, first.spans, later, spec.entry)
             )
     return planned, left_out
+
+
+def _no_answer(spec: ModelSpec, backend: Any, cell: Cell) -> str:
+    """Why a backend that answers some cells only has no answer to this one."""
+    if not spec.control:
+        return NOT_RECORDED
+    lacks = getattr(backend, "lacks", None)
+    return (lacks(cell) if lacks is not None else None) or NO_GOLD
 
 
 def _places(suite: Suite, inputs: Inputs) -> Iterator[tuple[FamilySpec, Variant, Arm, Sample, str]]:

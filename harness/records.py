@@ -480,6 +480,8 @@ class Metric:
     where an explanation follows what the classifier used. `balanced` names two fields of a
     score's detail, (within, over): the metric's mean then gives every level of `over` the same
     weight inside each group of `within`, where it has several.
+    `floor` names the scorer's metric that is the same among repeats of one prompt, where only the
+    difference of the two says anything: then a bar can be set for that difference alone.
     `title` says in a few plain words what is measured, and stands beside the id wherever people
     read it ("right places named"); a metric without one gets its name in words.
     """
@@ -493,6 +495,7 @@ class Metric:
     baseline: bool = False
     headline: Literal["accuracy", "stability", "faithfulness"] | None = None
     balanced: tuple[str, str] | None = None
+    floor: str | None = None
     about: str = ""
     title: str = ""
 

@@ -9,13 +9,17 @@ from __future__ import annotations
 import difflib
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from harness.records import HarnessError, Metric, Sample
 
 if TYPE_CHECKING:
     from harness.suite import Suite
+
+
+ABOVE_FLOOR = "_above_floor"
+"""Added to the id of a metric that has a floor: the metric less its floor, which may have a bar."""
 
 
 @dataclass(frozen=True)
@@ -94,8 +98,13 @@ def check(suite: Suite, samples: Iterable[Sample], scorers: Mapping[str, Any]) -
     asked = {spec.model for spec in suite.models if spec.control}
     found = []
     for bar in bars(suite.require, metrics, suite.model_names, levels, suite.arms):
-        metric = metrics[bar.metric]
-        if not any({s.better, s.worse} <= asked for s in metric.separates):
+        metric = metrics[bar.metric.removesuffix(ABOVE_FLOOR)]
+        if bar.metric.endswith(ABOVE_FLOOR) and suite.repeats < 2:
+            found.append(
+                f"The bar for {metric.title} above the floor ({bar.metric}) cannot be kept: the "
+                "floor is what repeats of one prompt differ by, and the suite has 'repeats: 1'."
+            )
+        elif not any({s.better, s.worse} <= asked for s in metric.separates):
             found.append(
                 f"The bar for {metric.title} ({bar.metric}) cannot be kept: no control of the "
                 "suite tests this metric, so nothing shows it to be valid."
@@ -111,9 +120,14 @@ def _bar(
     levels: Mapping[str, Sequence[str]],
 ) -> Bar:
     metric_id, chosen = split(name)
-    metric = metrics.get(metric_id)
+    metric = _named(metric_id, metrics)
     if metric is None:
         raise HarnessError(f"there is no metric '{metric_id}'{_nearest(metric_id, metrics)}")
+    if metric.floor is not None:
+        raise HarnessError(
+            f"{metric.title} ({metric_id}) can have a bar only relative to its floor, because "
+            f"faithful rewordings have some too; name {metric_id}{ABOVE_FLOOR}"
+        )
     if metric.direction is None:
         raise HarnessError(
             f"{metric.title} ({metric_id}) has no better direction, so it can have no bar"
@@ -130,6 +144,22 @@ def _bar(
         )
     model, group = _chosen(name, chosen, models, levels)
     return Bar(metric_id, float(value), model, group)
+
+
+def _named(metric_id: str, metrics: Mapping[str, Metric]) -> Metric | None:
+    """The metric of this id, or what one with a floor is above it."""
+    whole = metrics.get(metric_id.removesuffix(ABOVE_FLOOR))
+    if metric_id in metrics or whole is None or whole.floor is None:
+        return metrics.get(metric_id)
+    return above_floor(whole)
+
+
+def above_floor(metric: Metric) -> Metric:
+    """A metric less its floor: the same direction, from minus to plus its range's width."""
+    low, high = metric.range
+    width = None if low is None or high is None else high - low
+    ends = (None if width is None else -width, width)
+    return replace(metric, title=f"{metric.title}, above the floor", floor=None, range=ends)
 
 
 def _chosen(

@@ -172,6 +172,26 @@ class MetricSummary:
 
 
 @dataclass(frozen=True)
+class Ordering:
+    """How often a scorer of stability puts a reversal below a rewording: mean over gold records.
+
+    `at_hand` says whether it was measured on this run's gold; else it is the scorer's own
+    measurement, whose source `source` names.
+    """
+
+    scorer: str
+    estimate: Estimate
+    source: str
+    at_hand: bool
+
+    @property
+    def said(self) -> str:
+        """`ranks a reversal below a rewording in .60 [.48, .71] of cases on 39 gold records`."""
+        share = f"{number(self.estimate.value)} {interval(self.estimate)}"
+        return f"ranks a reversal below a rewording in {share} of cases on {self.source}"
+
+
+@dataclass(frozen=True)
 class Requirement:
     """A bar of the suite's `require`, held against one model's scores.
 
@@ -417,6 +437,42 @@ class Explanation:
     scores: Mapping[str, float | None] = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class StatementInPair:
+    """A sentence of one answer as another answer has it: `kept`, `reversed`, or only here (`only`).
+
+    `other` is the other's sentence that keeps or reverses it.
+    """
+
+    text: str
+    state: Literal["kept", "reversed", "only"]
+    other: str = ""
+
+
+@dataclass(frozen=True)
+class ComparedAnswers:
+    """Two answers of one model to one sample, that differ in `axis` alone, by statements.
+
+    What is only in the first was dropped, what is only in the second added.
+    """
+
+    axis: Literal["variant", "repeat", "arm"]
+    first_cell: Cell
+    second_cell: Cell
+    first: tuple[StatementInPair, ...]
+    second: tuple[StatementInPair, ...]
+
+    def count(self, state: str) -> int:
+        """How many statements of both are in this state."""
+        return sum(s.state == state for s in (*self.first, *self.second))
+
+    @property
+    def level(self) -> tuple[str, str]:
+        """What tells the two apart: their variants, arms or repeats."""
+        one, two = (str(getattr(c, self.axis)) for c in (self.first_cell, self.second_cell))
+        return one, two
+
+
 # Why a sample is shown, those of most interest first.
 WRONG_PREDICTION, CONTRADICTION = "wrong prediction", "an answer contradicts"
 LOWEST_SCORE, DRAWN = "lowest score", "drawn by seed"
@@ -426,7 +482,8 @@ LOWEST_SCORE, DRAWN = "lowest score", "drawn by seed"
 class SampleView:
     """One sample with its prediction and a selection of its explanations and attributions.
 
-    `reason` says why it is shown, `explanations_left` counts its cells that are not.
+    `reason` says why it is shown, `explanations_left` counts its cells that are not. `compared`
+    holds pairs of its answers, those with most reversals first.
     """
 
     sample: Sample
@@ -436,6 +493,8 @@ class SampleView:
     attributions_left: int = 0
     reason: str = ""
     explanations_left: int = 0
+    compared: tuple[ComparedAnswers, ...] = ()
+    compared_left: int = 0
 
 
 @dataclass(frozen=True)
@@ -520,6 +579,7 @@ class Results:
     failures: tuple[Failure, ...] = ()
     failure_shares: tuple[FailureShare, ...] = ()
     anomalies: tuple[AnomalyCount, ...] = ()
+    orderings: tuple[Ordering, ...] = ()
 
     @property
     def unmet(self) -> tuple[Requirement, ...]:

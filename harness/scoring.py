@@ -288,12 +288,14 @@ class Run:
         return self._hashes[sample]
 
     def group_subjects(self, axis: str, reads: Collection[str] = ()) -> list[Subject]:
-        """Cells that differ in this field alone; variants only where they preserve meaning."""
+        """Cells that differ in this field alone, of variants that preserve meaning."""
         groups: dict[str, list[Answered]] = {}
         for answered in self.scorable():
             cell = answered.cell
             variant = self.manifest.variant(cell.family, cell.variant)
-            if axis == "variant" and (variant.oracle or not variant.preserves_meaning):
+            # Of every axis: what repeats and arms share bounds what wordings can share, so it must
+            # be of the same prompts.
+            if variant.oracle or not variant.preserves_meaning:
                 continue
             groups.setdefault(group_id(cell, axis), []).append(answered)
         found = []

@@ -20,7 +20,8 @@ from harness.prompts import Family
 from harness.records import ARMS, Arm, HarnessError, Sampling
 
 CONTROLS = (
-    "gold", "paraphrase", "other-label", "told", "negated", "empty", "echo", "mix(0.5)",
+    "gold", "paraphrase", "reworded", "one-dropped", "one-reversed", "number-changed",
+    "other-label", "told", "negated", "empty", "echo", "mix(0.5)",
 )  # fmt: skip
 EVIDENCE_CONTROLS = ("evidence", "other-evidence")
 """Among all controls where a suite explains its classifier: they say what it relied on."""

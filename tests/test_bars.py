@@ -14,6 +14,8 @@ METRICS = {
     "claims.contradiction_vs_true": Metric("contradiction_vs_true", direction="lower"),
     "similarity.words": Metric("words", range=(0.0, None), direction=None),
     "context.gain": Metric("gain", range=(None, None)),
+    "stability.reversed": Metric("reversed", direction="lower", floor="repeats_reversed"),
+    "stability.repeats_reversed": Metric("repeats_reversed", direction=None),
 }
 MODELS = ["qwen", "hosted", "A"]
 LEVELS = {"site": ("A", "B"), "device": ("B", "C")}
@@ -43,6 +45,11 @@ def test_a_bar_is_for_all_models_for_one_or_for_one_group() -> None:
         (f"{RECALL}@", "is no model and no level"),
         (f"{RECALL}@A", "may mean the model A, site=A"),
         (f"{RECALL}@B", "may mean site=B, device=B"),
+        ("stability.reversed", "only relative to its floor.*name stability.reversed_above_floor"),
+        ("stability.reversed@qwen", "only relative to its floor"),
+        ("stability.repeats_reversed", "has no better direction"),
+        ("stability.repeats_reversed_above_floor", "there is no metric"),
+        (f"{RECALL}_above_floor", "there is no metric"),
         ("similarity.words", "length in words|words .* has no better direction"),
     ],
 )
@@ -62,6 +69,14 @@ def test_a_bar_outside_the_metric_s_range_is_refused(value: float) -> None:
 def test_the_ends_of_a_range_are_bars_and_an_open_range_has_any(value: float) -> None:
     assert read(RECALL, value).value == value
     assert read("context.gain", -3 * value).value == -3 * value
+
+
+def test_what_lies_above_a_floor_may_have_a_bar_on_either_side_of_nothing() -> None:
+    name = "stability.reversed_above_floor"
+    for value in (-0.2, 0.0, 0.1):
+        assert read(f"{name}@site=A", value) == Bar(name, value, None, ("site", "A"))
+    with pytest.raises(HarnessError, match="has the range -1 to 1"):
+        read(name, 1.1)
 
 
 def test_bars_are_about_an_arm_that_the_suite_must_ask() -> None:

@@ -257,7 +257,7 @@ def test_a_group_is_scored_again_when_the_rest_of_it_is_answered(tmp_path: Path)
     code = (tmp_path / "counting.py").read_text()
     half = code.replace('(self.folder / "down").exists()', "'What of' in request.messages[-1].text")
     (tmp_path / "counting.py").write_text(half)
-    stability = "metric == 'prompt_stability'"
+    stability = "metric == 'prompt_kept'"
     first = harness.run(path, out=tmp_path / "run", patience=hurried()).scores.query(stability)
     (tmp_path / "counting.py").write_text(code)
     second = harness.run(path, out=tmp_path / "run").scores.query(stability)

@@ -24,7 +24,7 @@ from harness.suite import load
         ("limits: {max_cost: '${V}'}", "2.5", "max_cost", 2.5),
         ("limits: {max_time: '${V}'}", "90s", "max_time", 90.0),
         ("limits: {max_time: '${V}'}", "90", "max_time", 90.0),
-        ("controls: ${V}", "all", "models", 9),
+        ("controls: ${V}", "all", "models", 13),
         ("controls: ${V}", "[gold, empty]", "models", 3),
         ("arms: ['${V}']", "wrong", "arms", ("wrong",)),
         ("arms: ${V}", "[gold, wrong]", "arms", ("gold", "wrong")),

@@ -105,6 +105,17 @@ def test_stability_over_prompts_leaves_out_variants_that_change_or_give_away_the
         assert [cell.split("/")[3] for cell in one.detail["cells"]] == ["base", "json", "reworded"]
 
 
+@pytest.mark.parametrize("axis", ["arm", "repeat"])
+def test_repeats_and_arms_of_what_changes_meaning_are_in_no_group_either(
+    tmp_path: Path, axis: str
+) -> None:
+    path = teller(tmp_path, group(axis), arms=["predicted", "gold"])
+    (tmp_path / "prompts" / "small" / "secret.yaml").write_text(SECRET)
+    result = harness.run(path, out=tmp_path / "run", samples=1)
+    asked = {cell.split("/")[3] for one in scores(result.folder) for cell in one.detail["cells"]}
+    assert asked == {"base", "json", "reworded"}
+
+
 @pytest.mark.parametrize("axis", ["arm", "variant", "repeat"])
 def test_a_group_has_in_common_what_its_cells_have_and_nothing_else(
     tmp_path: Path, axis: str

@@ -9,13 +9,16 @@ from typing import Any
 from harness.analysis import models
 from harness.analysis.agreement import agreements, human_labels
 from harness.analysis.classifier_page import classifier_page
+from harness.analysis.compared import with_compared
 from harness.analysis.controls import metric_summaries, separations
 from harness.analysis.explainers import concepts, evaluation, explainers
 from harness.analysis.failures import failure_shares, failures, share_warnings
 from harness.analysis.mistakes import accuracy_by_label, on_mistakes, with_mistakes
+from harness.analysis.ordering import orderings
 from harness.analysis.provenance import origin_warnings, origins, who_answered, with_taken
 from harness.analysis.requirements import requirements
 from harness.analysis.score_table import ScoreTable
+from harness.analysis.stability_said import with_reversals
 from harness.analysis.verdict import verdict, without_answers
 from harness.analysis.views import views
 from harness.analysis.warnings import (
@@ -24,6 +27,7 @@ from harness.analysis.warnings import (
     answer_notes,
     answer_set_warnings,
     classifier_warnings,
+    former_metrics,
     heeded,
     planned,
     served_versions,
@@ -81,12 +85,15 @@ def analyse(run: Run, scorers: Mapping[str, Any], *, generalise_variants: bool =
         *anomaly_warnings(odd),
         *answer_set_warnings(run),
         *answer_notes(run),
+        *former_metrics(table.unknown),
         *share_warnings(shares),
     )
     said = verdict(
         headlines, metrics, summaries, ranks, comparisons, floors, gold, agreed, required,
         classifier=page, failures=lost,
     )  # fmt: skip
+    ordered = orderings(table, scorers)
+    said = with_reversals(said, metrics, summaries, ordered)
     return Results(
         suite=manifest.suite,
         run=run.store.folder.name,
@@ -112,7 +119,7 @@ def analyse(run: Run, scorers: Mapping[str, Any], *, generalise_variants: bool =
         agreements=agreed,
         classifier=page,
         gold=gold,
-        views=views(table, accuracy),
+        views=with_compared(table, views(table, accuracy)),
         explainers=explainers(run.attribution_records().values()),
         concepts=concepts(run.store, manifest.classifier_revision),
         evaluation=evaluation(run),
@@ -138,6 +145,7 @@ def analyse(run: Run, scorers: Mapping[str, Any], *, generalise_variants: bool =
         failures=lost,
         failure_shares=shares,
         anomalies=odd,
+        orderings=ordered,
     )
 
 

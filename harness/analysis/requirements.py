@@ -7,10 +7,11 @@ gold; what cannot be told is not kept, and the reason stands with it.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 
-from harness.analysis.score_table import ScoreTable
+from harness.analysis.score_table import Row, ScoreTable, unit
 from harness.records import Cell, HarnessError
-from harness.requirements import Bar, bars, levels_of, split
+from harness.requirements import ABOVE_FLOOR, Bar, above_floor, bars, levels_of, split
 from harness.results import Estimate, MetricSummary, Requirement, Validity, interval
 
 NOT_VALID: Mapping[Validity, str] = {
@@ -28,6 +29,11 @@ def requirements(
     that preserve meaning. Raises nothing: a bar that names what this run has not is not kept.
     """
     by_id = {summary.id: summary for summary in metrics}
+    by_id |= {
+        f"{one.id}{ABOVE_FLOOR}": replace(one, metric=above_floor(one.metric))
+        for one in metrics
+        if one.metric.floor is not None
+    }
     found: list[Requirement] = []
     for name, value in require.items():
         try:
@@ -59,15 +65,14 @@ def checked(table: ScoreTable, require: Mapping[str, float], where: str = "requi
 
 
 def _judged(table: ScoreTable, summary: MetricSummary, bar: Bar, model: str) -> Requirement:
-    rows = table.rows(bar.metric, model, _keep(table, bar))
-    estimate = table.estimate(bar.metric, rows)
+    estimate = _measured(table, bar, model)
     metric = summary.metric
     direction = metric.direction or "higher"
     reason, kept = "", False
     if summary.validity != "valid":
         reason = NOT_VALID[summary.validity]
     elif estimate.value is None:
-        reason = "nothing was scored"
+        reason = estimate.method or "nothing was scored"
     elif estimate.low is None or estimate.high is None:
         reason = interval(estimate)
     else:
@@ -76,6 +81,26 @@ def _judged(table: ScoreTable, summary: MetricSummary, bar: Bar, model: str) -> 
         bar.metric, metric.title, bar.value, direction, model, bar.group_name, estimate, kept,
         reason,
     )  # fmt: skip
+
+
+def _measured(table: ScoreTable, bar: Bar, model: str) -> Estimate:
+    """The mean of a bar's metric, or of how far it lies above its floor on the same samples."""
+    keep = _keep(table, bar)
+    if not bar.metric.endswith(ABOVE_FLOOR):
+        return table.estimate(bar.metric, table.rows(bar.metric, model, keep))
+    metric = bar.metric.removesuffix(ABOVE_FLOOR)
+    scorer, spec = table.metrics[metric]
+    floors: dict[str, list[float]] = {}
+    for row in table.rows(f"{scorer}.{spec.floor}", model, keep):
+        floors.setdefault(unit(row.cell, "variant", "repeat"), []).append(row.value)
+    pairs = [
+        (row, Row(row.cell, sum(own) / len(own), None))
+        for row in table.rows(metric, model, keep)
+        if (own := floors.get(unit(row.cell, "variant", "repeat")))
+    ]
+    if not pairs:
+        return Estimate(None, method="no sample has both wordings and repeats to compare")
+    return table.difference(metric, pairs)
 
 
 def _unjudged(summary: MetricSummary, bar: Bar, reason: str) -> Requirement:

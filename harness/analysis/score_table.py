@@ -58,8 +58,11 @@ class ScoreTable:
         planned = {run.place(a): a.cell for a in reversed(list(run.answered.values()))}
         if run.store.old_schema:
             planned |= {a.key: a.cell for a in reversed(list(run.answered.values()))}
+        self.unknown: dict[str, set[str]] = {}  # by scorer, metrics that it no longer has
         for score in run.scores():
             metric_id = f"{score.scorer}.{score.metric}"
+            if metric_id not in self._scores and score.scorer in scorers:
+                self.unknown.setdefault(score.scorer, set()).add(score.metric)
             cell = self._cell(score, planned)
             if metric_id in self._scores and cell is not None:
                 self._scores[metric_id].setdefault(cell.model, []).append((cell, score))

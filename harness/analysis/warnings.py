@@ -7,7 +7,7 @@ on some prompts more than on others, and a classifier that is worse than chance.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from harness.analysis import answer_sets
@@ -36,6 +36,18 @@ _NOTE_TOPICS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("cut the answer off", ANSWERS),
 )
 _NOTE_DEFAULT = ("accuracy", "stability")
+
+
+def former_metrics(unknown: Mapping[str, Iterable[str]]) -> tuple[RunWarning, ...]:
+    """Scores of metrics that a scorer no longer has: an older version of it scored the run."""
+    return tuple(
+        RunWarning(
+            f"An older version of the scorer '{scorer}' scored this run; its figures "
+            f"({', '.join(sorted(names))}) are not shown; `harness score` scores the answers anew.",
+            ("accuracy", "stability"),
+        )
+        for scorer, names in sorted(unknown.items())
+    )
 
 
 def heeded(verdict: Sequence[Sentence], warned: Sequence[RunWarning]) -> tuple[Sentence, ...]:

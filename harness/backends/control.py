@@ -11,16 +11,32 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from harness.backends import gold_edits
 from harness.contracts import BackendContext
 from harness.gold import gold_text, join
 from harness.identity import digest, draw
 from harness.records import Capabilities, Cell, Generation, GoldRecord, HarnessError, Request
 
 _MIX = re.compile(r"mix\((0?\.[0-9]+|0|1|[01]\.0)\)")
+_EDITS = {
+    "reworded": gold_edits.reworded,
+    "one-dropped": gold_edits.one_dropped,
+    "one-reversed": gold_edits.one_reversed,
+    "number-changed": gold_edits.number_changed,
+}
 _KINDS = (
-    "gold", "paraphrase", "other-label", "told", "negated", "empty", "echo", "evidence",
+    "gold", "paraphrase", *_EDITS, "other-label", "told", "negated", "empty", "echo", "evidence",
     "other-evidence",
 )  # fmt: skip
+# What gold lacks where it is there and a control has still no answer.
+_LACKS = {
+    "paraphrase": "no claim has a paraphrase",
+    "reworded": "no claim has a paraphrase",
+    "negated": "no claim has a contradiction",
+    "one-reversed": "no claim has a contradiction",
+    "one-dropped": "there is only one claim",
+    "number-changed": "no claim holds a number",
+}
 
 
 class Control:
@@ -28,6 +44,10 @@ class Control:
 
     - `gold`: the gold of the true label (or of the sample)
     - `paraphrase`: the same in gold's paraphrases, drawn anew for each variant and repeat
+    - `reworded`: each claim in its own words or a paraphrase's, drawn for each variant and repeat
+    - `one-dropped`: `reworded` without one claim, another one for each variant and repeat
+    - `one-reversed`: `gold` with a hand-written contradiction in place of one claim, or of none
+    - `number-changed`: `gold` with other numbers in one claim, or in none
     - `other-label`: the gold of another label, one draw a sample and aspect
     - `told`: the gold of the label in the prompt
     - `negated`: gold's hand-written contradictions
@@ -59,6 +79,13 @@ class Control:
         """Whether gold holds what this control would say of the cell."""
         return self._kind in ("empty", "echo") or bool(self._text(cell))
 
+    def lacks(self, cell: Cell) -> str | None:
+        """Why this control has no answer to the cell; `None` where the gold itself is missing."""
+        context = self._context
+        if self._kind not in _LACKS or context is None or context.gold_true(cell) is None:
+            return None
+        return f"it has no answer to give, as {_LACKS[self._kind]} in the gold"
+
     def reads(self, cell: Cell) -> str:
         """The hash of all that the answer is made from, the prompt apart."""
         return digest([self._kind, self._text(cell)])
@@ -83,6 +110,8 @@ class Control:
         true = self._context.gold_true(cell)
         if self._kind == "gold":
             return gold_text(true) if true else ""
+        if self._kind in _EDITS:
+            return _EDITS[self._kind](true, self._draw(cell)) if true else ""
         if self._kind == "paraphrase":
             return _paraphrase(true, self._context.seed, cell) if true else ""
         if self._kind == "negated":
@@ -100,6 +129,16 @@ class Control:
             other = self._context.gold_other(cell)
             return gold_text(other) if other else ""
         return ""
+
+    def _draw(self, cell: Cell) -> gold_edits.Draw:
+        """Numbers that are others for each variant and repeat, the same for all arms and edits."""
+        seed = self._context.seed if self._context is not None else 0
+
+        def drawn(name: str) -> float:
+            place = (cell.sample, cell.aspect, cell.variant, cell.repeat)
+            return draw(seed, "edited gold", name, *place)
+
+        return drawn
 
 
 def _paraphrase(record: GoldRecord, seed: int, cell: Cell) -> str:

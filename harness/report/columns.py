@@ -11,12 +11,16 @@ from harness.results import GoldStatus, MetricSummary, Results, interval, number
 
 @dataclass(frozen=True)
 class Column:
-    """A metric as a table's column. `reason` says why it is not to be trusted, else empty."""
+    """A metric as a table's column. `reason` says why it is not to be trusted, else empty.
+
+    `order` says, of a metric of stability, how often its scorer puts a reversal below a rewording.
+    """
 
     summary: MetricSummary
     reason: str
     gold: str
     limits: tuple[float, float]
+    order: str = ""
 
     @property
     def id(self) -> str:
@@ -33,12 +37,19 @@ def columns(results: Results) -> dict[str, Column]:
     """Every metric of the results by its id."""
     # A scorer with a headline accuracy holds text against gold, in all of its metrics.
     against_gold = {m.scorer for m in results.metrics if m.metric.headline == "accuracy"}
+    orders = {
+        one.scorer: f"reversal below rewording: {number(one.estimate.value)} "
+        f"{interval(one.estimate)} of cases on {one.source}"
+        for one in results.orderings
+    }
     found = {}
     for summary in results.metrics:
         seen = [m.estimates[summary.id] for m in results.models if summary.id in m.estimates]
         gold = gold_status(results.gold) if summary.scorer in against_gold else ""
         limits = charts.domain(seen, summary.metric.range)
-        found[summary.id] = Column(summary, _reason(results, summary), gold, limits)
+        compares = summary.metric.axis is not None and not summary.metric.baseline
+        order = orders.get(summary.scorer, "") if compares else ""
+        found[summary.id] = Column(summary, _reason(results, summary), gold, limits, order)
     return found
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from harness.records import Part
 from harness.report import attributions, media
 from harness.report.text import cut
-from harness.results import ClaimVerdict, Explanation, SampleView
+from harness.results import ClaimVerdict, ComparedAnswers, Explanation, SampleView
 from harness.views.picture import Picture
 
 CLAIMS = 40  # an explanation
@@ -59,6 +59,8 @@ class Card:
     explanations_left: int
     attributions: tuple[attributions.Drawn, ...] = ()
     attributions_left: int = 0
+    compared: tuple[ComparedAnswers, ...] = ()
+    compared_left: int = 0
 
 
 def cards(views: Sequence[SampleView], blobs: Path | None = None) -> tuple[Card, ...]:
@@ -109,7 +111,19 @@ def _card(view: SampleView, blobs: Path | None, room: int) -> Card:
             break
         shown.append(one)
     left = view.explanations_left + len(view.explanations) - len(shown)
-    return replace(card, explanations=tuple(shown), explanations_left=left)
+    pairs: list[ComparedAnswers] = []
+    for pair in view.compared:
+        room -= _size_of_pair(pair)
+        if room < 0:
+            break
+        pairs.append(pair)
+    return replace(
+        card,
+        explanations=tuple(shown),
+        explanations_left=left,
+        compared=tuple(pairs),
+        compared_left=view.compared_left + len(view.compared) - len(pairs),
+    )
 
 
 def _shown(explanation: Explanation) -> Shown:
@@ -150,7 +164,12 @@ def _size(card: Card) -> int:
     pictures = sum(len(piece.picture.uri) for piece in card.input if piece.picture)
     pictures += sum(len(drawn.picture or "") for drawn in card.attributions)
     texts = sum(len(piece.text) for piece in card.input)
-    return pictures + texts + sum(map(_size_of, card.explanations))
+    pairs = sum(map(_size_of_pair, card.compared))
+    return pictures + texts + pairs + sum(map(_size_of, card.explanations))
+
+
+def _size_of_pair(pair: ComparedAnswers) -> int:
+    return sum(len(s.text) + len(s.other) + 150 for s in (*pair.first, *pair.second))
 
 
 def _size_of(shown: Shown) -> int:

@@ -180,6 +180,23 @@ class Tables:
         leading = [column.id for column in self.leading()]
         return differences.comparisons(self.results, self.columns, leading)
 
+    def floors(self) -> list[tuple[Column, Column]]:
+        """Metrics of what wordings do, each with the same among repeats of one prompt, where any
+        model has both: those that have a floor, and what is kept."""
+        found = []
+        for column in self.columns.values():
+            metric, scorer = column.summary.metric, column.summary.scorer
+            beside = metric.floor or metric.name.replace("prompt_", "sampling_")
+            floor = self.columns.get(f"{scorer}.{beside}")
+            if metric.axis == "variant" and floor is not None and floor is not column:
+                found.append((column, floor))
+        measured = [
+            (column, floor)
+            for column, floor in found
+            if any(floor.id in model.estimates for model in self.models if not model.control)
+        ]
+        return found if measured else []
+
     def variance(self) -> list[VarianceShares]:
         """Where the variance of the headline's scores comes from, models in their order."""
         known = [v for v in self.results.variance if v.metric in self.columns]

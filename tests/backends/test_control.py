@@ -10,7 +10,9 @@ from typing import Any
 import pytest
 
 from harness.backends.control import Control
+from harness.backends.gold_edits import with_other_numbers
 from harness.records import Cell, Claim, GoldRecord, HarnessError, Message, Request, Sample
+from harness.sentences import sentences
 
 CELL = Cell("control:x", "s1", "f", "base", "predicted", "causes", 1)
 
@@ -203,3 +205,99 @@ def test_an_answer_in_json_holds_the_text_once_and_fits_its_schema() -> None:
         "reasons": ["It is told. It may be old told."]
     }
     assert says(control("echo"), CELL, schema) == "Why?"
+
+
+NUMBERED = GoldRecord(
+    "causes",
+    (
+        Claim("a", "It lasts two to three days.", paraphrases=("Two to three days pass.",),
+              contradiction="It never ends."),
+        Claim("b", "Rest helps against it.", paraphrases=("One should rest.",)),
+        Claim("c", "Type 2 is rare and MEN1 rarer."),
+        Claim("d", "Take 500 mg of it.", "must_not", paraphrases=("Swallow 500 mg.",)),
+    ),
+    label="x",
+)  # fmt: skip
+
+
+def texts(kind: str, gold: GoldRecord, count: int = 60) -> set[str]:
+    """What a control says over many variants."""
+    made = control(kind, true=gold)
+    return {
+        says(made, Cell("m", "s1", "f", f"v{i}", "predicted", "causes", 1)) for i in range(count)
+    }
+
+
+def test_a_reworded_answer_draws_each_claim_from_its_text_and_its_paraphrases() -> None:
+    assert texts("reworded", NUMBERED) == {
+        f"{a} {b} Type 2 is rare and MEN1 rarer."
+        for a in ("It lasts two to three days.", "Two to three days pass.")
+        for b in ("Rest helps against it.", "One should rest.")
+    }
+
+
+def test_one_dropped_says_what_reworded_says_without_one_claim_and_each_in_turn() -> None:
+    reworded, dropped = (control(kind, true=NUMBERED) for kind in ("reworded", "one-dropped"))
+    left_out = set()
+    for i in range(60):
+        cell = Cell("m", "s1", "f", f"v{i}", "predicted", "causes", 1)
+        whole, less = says(reworded, cell), says(dropped, cell)
+        (missing,) = set(sentences(whole)) - set(sentences(less))
+        assert len(sentences(less)) == 2
+        left_out.add(missing)
+    assert left_out == {
+        "It lasts two to three days.", "Two to three days pass.", "Rest helps against it.",
+        "One should rest.", "Type 2 is rare and MEN1 rarer.",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("kind", "changed"),
+    [("one-reversed", "It never ends."), ("number-changed", "It lasts 10 to 15 days.")],
+)
+def test_one_change_alone_still_makes_two_texts_that_differ(kind: str, changed: str) -> None:
+    rest = "Rest helps against it. Type 2 is rare and MEN1 rarer."
+    assert texts(kind, NUMBERED) == {f"It lasts two to three days. {rest}", f"{changed} {rest}"}
+
+
+@pytest.mark.parametrize(
+    ("text", "changed"),
+    [
+        ("It takes 12 to 48 hours.", "It takes 60 to 240 hours."),
+        ("It lasts 2-3 days, at most 1,000 hours.", "It lasts 10-15 days, at most 5000 hours."),
+        ("In 25 or 30 percent, or 8%, it is 2.5 mg.", "In 5 or 6 percent, or 1.6%, it is 12.5 mg."),
+        ("Licensed in 1993.", "Licensed in 2043."),
+        ("One to three of five people.", "5 to 15 of 25 people."),
+    ],
+)
+def test_every_number_that_stands_by_itself_is_changed_in_its_place(
+    text: str, changed: str
+) -> None:
+    assert with_other_numbers(text) == changed
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["MEN1, COVID-19 and vitamin B12.", "One of them.", "Type 2 in stage 3.", "The 3rd of 12/05."],
+)
+def test_numbers_that_are_names_stay(text: str) -> None:
+    assert with_other_numbers(text) == text
+
+
+@pytest.mark.parametrize(
+    ("kind", "why"),
+    [
+        ("reworded", "no claim has a paraphrase"),
+        ("paraphrase", "no claim has a paraphrase"),
+        ("one-reversed", "no claim has a contradiction"),
+        ("negated", "no claim has a contradiction"),
+        ("number-changed", "no claim holds a number"),
+        ("one-dropped", "there is only one claim"),
+    ],
+)
+def test_a_control_that_gold_cannot_make_says_what_gold_lacks(kind: str, why: str) -> None:
+    bare = GoldRecord("causes", (Claim("a", "It is so."),), label="x")
+    made = control(kind, true=bare)
+    assert not made.answers(CELL)
+    assert made.lacks(CELL) == f"it has no answer to give, as {why} in the gold"
+    assert control(kind, true=None).lacks(CELL) is None

@@ -35,6 +35,15 @@ LONGEST_QUOTE = 4
 # Six words in a row that also stand in the source are a copy, whatever the condition's name adds.
 LONGEST_SHARED_RUN = 5
 
+# Numbers as they stand in a sentence; "one" is mostly a pronoun.
+NUMBER = re.compile(
+    r"\b(?:\d+|two|three|four|five|six|seven|eight|nine|ten|half|quarters?|tenth|twice|fortnight)\b"
+)
+DENIAL = re.compile(
+    r"\b(?:no|not|never|none|nothing|neither|nor|nobody|without|cannot|unknown|unclear)\b",
+    re.IGNORECASE,
+)
+
 RECORDS = load(FOLDER).records
 CLAIMS = [(record, claim) for record in RECORDS for claim in record.claims]
 
@@ -119,6 +128,44 @@ def test_every_claim_has_a_paraphrase_in_largely_other_words_and_a_source_that_w
             assert len(own & other) / len(own | other) <= 0.6, _name(record, claim)
         assert claim.sources, _name(record, claim)
         assert all(s.opened and s.url and s.quote_sha256 for s in claim.sources)
+
+
+def test_every_claim_has_three_paraphrases_and_no_two_of_them_are_alike() -> None:
+    for record, claim in CLAIMS:
+        different = {" ".join(_words(text)) for text in (claim.text, *claim.paraphrases)}
+        assert len(claim.paraphrases) == 3, _name(record, claim)
+        assert len(different) == 4, _name(record, claim)
+
+
+def test_a_close_paraphrase_has_the_numbers_of_its_claim() -> None:
+    """The first paraphrase is freer: it may round a number or write it in another unit."""
+    for record, claim in CLAIMS:
+        own = set(NUMBER.findall(claim.text.lower()))
+        for paraphrase in claim.paraphrases[1:]:
+            found = set(NUMBER.findall(paraphrase.lower()))
+            assert found == own, f"{_name(record, claim)}: {paraphrase}"
+
+
+def test_a_close_paraphrase_denies_only_where_its_claim_does() -> None:
+    for record, claim in CLAIMS:
+        for paraphrase in claim.paraphrases[1:]:
+            denies = bool(DENIAL.search(paraphrase))
+            assert denies == bool(DENIAL.search(claim.text)), (
+                f"{_name(record, claim)}: {paraphrase}"
+            )
+
+
+def test_a_close_paraphrase_is_as_certain_as_its_claim() -> None:
+    possible = re.compile(
+        r"\b(may|can|could|might|some|certain|sometimes|possibl[ey]|probably|likely|hints?|suggests?)\b",
+        re.IGNORECASE,
+    )
+    for record, claim in CLAIMS:
+        for paraphrase in claim.paraphrases[1:]:
+            if claim.hedged:
+                assert possible.search(paraphrase), f"{_name(record, claim)}: {paraphrase}"
+            elif claim.importance != "must_not":
+                assert not re.search(r"\b(may|might|could|sometimes)\b", paraphrase), paraphrase
 
 
 def test_every_sentence_can_be_read_alone_because_it_names_its_condition() -> None:
