@@ -49,16 +49,13 @@ def classifier_page(run: Run) -> ClassifierPage | None:
         accuracy=intervals.mean(
             [float(t == p) for t, p in zip(true, predicted, strict=True)],
             clusters,
-            seed=seed,
             cluster_name=unit,
         ),
         balanced_accuracy=_balanced_accuracy(run, labelled, run.predictions),
         ece=calibration.ece(confidence, correct, clusters=of_sure, seed=seed, cluster_name=unit)
         if sure
         else None,
-        brier=calibration.brier(confidence, correct, of_sure, seed=seed, cluster_name=unit)
-        if sure
-        else None,
+        brier=calibration.brier(confidence, correct, of_sure, cluster_name=unit) if sure else None,
         reliability=tuple(calibration.reliability(confidence, correct)) if sure else (),
         groups=_groups(run, labelled),
         baselines=tuple(

@@ -101,7 +101,7 @@ def _separation(table: ScoreTable, metric_id: str, separation: Separation) -> Se
     better, worse, clusters = units.means([(sides[0][c], sides[1][c]) for c in cells])
     margin, bounds, name = separation.margin, table.range(metric_id), units.cluster_name
     difference, validity = paired.separation(
-        better, worse, clusters, margin, seed=table.seed, cluster_name=name, bounds=bounds
+        better, worse, clusters, margin, cluster_name=name, bounds=bounds
     )
     needed = ""
     if validity == "not shown":

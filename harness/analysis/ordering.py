@@ -55,7 +55,7 @@ def _measured(table: ScoreTable, scorer: str, by: tuple[str, str]) -> Ordering |
         return None
     estimate = intervals.mean(
         [sum(own) / len(own) for own in shares.values()],
-        list(shares), seed=table.seed, cluster_name="gold record",
+        list(shares), cluster_name="gold record",
     )  # fmt: skip
     return Ordering(scorer, estimate, f"{len(shares):,} gold records of this run", True)
 

@@ -160,7 +160,7 @@ class ScoreTable:
         if self._two_way and spec.subject != "group" and not of_one_variant:
             variants = [row.cell.variant for row in rows]
             return intervals.two_way(values, clusters, variants, cluster_name=name, bounds=bounds)
-        return intervals.mean(values, clusters, seed=self.seed, cluster_name=name, bounds=bounds)
+        return intervals.mean(values, clusters, cluster_name=name, bounds=bounds)
 
     def difference(self, metric: str, pairs: Sequence[tuple[Row, Row]]) -> Estimate:
         """The mean of the first less the second of each pair; both speak of one sample."""
@@ -168,7 +168,6 @@ class ScoreTable:
             [a.value for a, _ in pairs],
             [b.value for _, b in pairs],
             self.clusters([a for a, _ in pairs]),
-            seed=self.seed,
             cluster_name=self.cluster_name,
             bounds=self.range(metric),
         )

@@ -75,13 +75,12 @@ def brier(
     outcome: ArrayLike,
     clusters: Sequence[Hashable] | None = None,
     *,
-    seed: int = 0,
     cluster_name: str = "sample",
 ) -> Estimate:
     """Mean squared error of the probabilities (n,) of an event against whether it happened (n,)."""
     p, hit = _checked(probabilities, outcome)
     groups = range(len(p)) if clusters is None else clusters
-    return intervals.mean((p - hit) ** 2, groups, seed=seed, cluster_name=cluster_name)
+    return intervals.mean((p - hit) ** 2, groups, cluster_name=cluster_name)
 
 
 def confusion(

@@ -30,7 +30,6 @@ def mean(
     clusters: Sequence[Hashable],
     *,
     confidence: float = 0.95,
-    seed: int = 0,  # noqa: ARG001
     cluster_name: str = "sample",
     bounds: Bounds = (0.0, 1.0),
 ) -> Estimate:

@@ -29,7 +29,6 @@ def difference(
     clusters: Sequence[Hashable],
     *,
     confidence: float = 0.95,
-    seed: int = 0,
     cluster_name: str = "sample",
     bounds: Bounds = None,
 ) -> Estimate:
@@ -43,7 +42,6 @@ def difference(
         gap,
         clusters,
         confidence=confidence,
-        seed=seed,
         cluster_name=cluster_name,
         bounds=difference_bounds(bounds),
     )
@@ -101,7 +99,6 @@ def separation(
     margin: float = 0.0,
     *,
     min_clusters: int = 3,
-    seed: int = 0,
     cluster_name: str = "sample",
     bounds: Bounds = (0.0, 1.0),
 ) -> tuple[Estimate, Literal["valid", "not shown", "invalid"]]:
@@ -115,7 +112,7 @@ def separation(
     difference itself fails.
     """
     found = difference(
-        better, worse, clusters, confidence=2 * ONE_SIDED - 1, seed=seed,
+        better, worse, clusters, confidence=2 * ONE_SIDED - 1,
         cluster_name=cluster_name, bounds=bounds,
     )  # fmt: skip
     if found.low is not None:

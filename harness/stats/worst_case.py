@@ -63,7 +63,6 @@ def worst_variant(
         total / times,
         clusters,
         confidence=confidence,
-        seed=seed,
         cluster_name=cluster_name,
         bounds=bounds,
     )

@@ -88,7 +88,7 @@ def test_a_perfect_classifier_of_a_rare_class_is_not_certain():
     true = ["a"] * 50 + ["b"] * 2
     found = calibration.balanced_accuracy(true, true, "ab")
     assert found.value == 1.0
-    assert found.low < 0.5
+    assert found.low < 0.6  # two of two say little of a recall
 
 
 def test_bad_labels_and_confidences_are_named():

@@ -20,9 +20,7 @@ MEASURES = ("rank_correlation", "feature_agreement", "sign_agreement")
 _SHARE = 0.2  # of the units, for the two that look at the largest
 
 
-def agreement(
-    explanation: Explanation, clusters: Mapping[str, str] | None = None, seed: int = 0
-) -> pd.DataFrame:
+def agreement(explanation: Explanation, clusters: Mapping[str, str] | None = None) -> pd.DataFrame:
     """Each pair of methods: columns a, b, measure, mean, low, high, samples.
 
     - `rank_correlation`: Spearman's, of all values, -1 to 1
@@ -57,7 +55,6 @@ def agreement(
             mean = intervals.mean(
                 [value for _, value in known],
                 [(clusters or {}).get(sample, sample) for sample, _ in known],
-                seed=seed,
                 bounds=(-1.0 if measure == "rank_correlation" else 0.0, 1.0),
             )
             rows.append((a, b, measure, mean.value, mean.low, mean.high, len(known)))

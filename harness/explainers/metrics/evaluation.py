@@ -124,7 +124,6 @@ class Evaluation:
         mean = intervals.mean(
             [value for _, value in known],
             [self.clusters[m.sample] for m, _ in known],
-            seed=self.seed,
             bounds=_bounds(metric),
         )
         above = None
@@ -151,7 +150,7 @@ class Evaluation:
         samples, values, floors = zip(*both, strict=True)
         a, b = (floors, values) if metric.direction == "lower" else (values, floors)
         clusters = [self.clusters[sample] for sample in samples]
-        return paired.difference(a, b, clusters, seed=self.seed, bounds=_bounds(metric))
+        return paired.difference(a, b, clusters, bounds=_bounds(metric))
 
     @property
     def table(self) -> pd.DataFrame:
@@ -233,7 +232,7 @@ class Evaluation:
         """How alike the methods' attributions are, one row a pair and measure, with intervals."""
         from harness.explainers.metrics.agreement import agreement
 
-        return agreement(self.explanation, self.clusters, self.seed)
+        return agreement(self.explanation, self.clusters)
 
 
 def _sample_of(unit: str) -> str:

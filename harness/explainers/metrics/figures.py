@@ -77,9 +77,7 @@ def _curves(evaluation: Evaluation, metric: str) -> Iterator[Curve]:
             continue
         rows = np.array([_at(one, grid) for one in mine])
         clusters = [evaluation.clusters[one.sample] for one in mine]
-        means = [
-            intervals.mean(column, clusters, seed=evaluation.seed, bounds=None) for column in rows.T
-        ]
+        means = [intervals.mean(column, clusters, bounds=None) for column in rows.T]
         centre = tuple(float(value) for value in rows.mean(axis=0))
         ends = [(m.low, m.high) for m in means]
         low = tuple(c if a is None else a for c, (a, _) in zip(centre, ends, strict=True))
