@@ -1,5 +1,5 @@
-"""How often TCAV calls a concept significant that is nothing but random rows, and how often one that
-the class uses. Each world is a small random network with rows of its own.
+"""How often TCAV calls a concept significant that is nothing but random rows, and how often one
+that the class uses. Each world is a small random network with rows of its own.
 
     python benchmarks/tcav_null.py [--worlds 300] [--method mean_difference]
 

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 _SAID = 0.01  # what weighs a hundredth of the strongest unit, or less, is no evidence to speak of
 _ROUNDING = 1e-6  # of the outputs: below it is what single precision leaves
+_MISSED = 0.01  # integrated gradients' own tolerance: what is missed by more is marked
 _ROWS = ("upper", "middle", "lower")
 _COLUMNS = ("left", "centre", "right")
 
@@ -47,6 +48,15 @@ def summary(attribution: Attribution, top: int = 3) -> str:
         return "nothing in particular" + (f" (against it: {against[0]})" if against else "")
     said = for_it[0] if len(for_it) == 1 else f"{', '.join(for_it[:-1])} and {for_it[-1]}"
     return said + (f" (against it: {against[0]})" if against else "")
+
+
+def incomplete(attribution: Attribution) -> str:
+    """What is to stand beside values that miss what they must sum to by more than 1 %; empty for
+    all others."""
+    missed = attribution.completeness_error
+    if missed is None or missed <= _MISSED:
+        return ""
+    return f"incomplete: values miss what they must sum to by {100 * missed:.2g} %"
 
 
 def named(attribution: Attribution, place: int) -> str:
