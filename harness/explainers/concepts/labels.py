@@ -33,7 +33,7 @@ _END_OF_THOUGHT = re.compile(r"<\s*/\s*(?:think|thinking|thought|reasoning|seed:
 _PREAMBLE = re.compile(
     r"^(?:sure|certainly|of course|okay|ok|great|here(?:'s| is| are)|based on|looking at|the active"
     r" places|let me|i think|answer|label)\b.*:$"
-    r"|^(?:sure|certainly|of course|okay|ok|great)\b[^:]*[!.]?$",
+    r"|^(?:sure|certainly|of course|okay|ok|great)[!.,]*$",
     re.I,
 )
 _LEAD = re.compile(
@@ -86,7 +86,7 @@ def read_label(generation: Generation) -> str | None:
     for line in _answer(generation.text).splitlines():
         bare = _bare(_LEAD.sub("", _bare(line), count=1))
         if any(char.isalnum() for char in bare) and not _PREAMBLE.match(_bare(line)):
-            return bare.rstrip(".")[:_LONGEST].strip()
+            return _bare(bare.rstrip("."))[:_LONGEST].strip()
     return None
 
 
