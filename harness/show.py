@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from harness import joins
-from harness.explainers.summary import named
+from harness.explainers.summary import incomplete, named
 from harness.gold import gold_text
 from harness.inputs import Inputs
 from harness.measure import group_id
@@ -202,6 +202,7 @@ def explanation_text(explanation: Sequence[Attribution], top: int) -> str:
         if a.completeness_error is not None:
             told = f", completeness error {a.completeness_error:.2g}"
         lines.append(f"  {a.method} of {a.unit}s, {a.evaluations:,} evaluations{told}")
+        lines += [f"    {missed}"] if (missed := incomplete(a)) else []
         seen = [(v, i) for i, v in enumerate(a.values) if v is not None]
         for value, place in sorted(seen, key=lambda item: (-abs(item[0]), item[1]))[:top]:
             spread = a.standard_errors[place] if a.standard_errors else None

@@ -211,7 +211,9 @@ def ours(
         "kernel_shap": KernelShap(),
         "lime": Lime(),
         "leave_one_out": LeaveOneOut(),
-        "integrated_gradients": IntegratedGradients(steps=NODES, nodes="gauss_legendre"),
+        "integrated_gradients": IntegratedGradients(
+            steps=NODES, nodes="gauss_legendre", incomplete=True
+        ),
         "input_x_gradient": InputXGradient(),
     }
     for name in ("kernel_shap", "lime"):

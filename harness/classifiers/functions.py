@@ -26,7 +26,9 @@ class Callable:
     Both are given a list of at most `batch_size` inputs: a `str` for a text, a uint8 array of
     height x width x 3 for a picture, a tuple of these for a sample of several parts.
 
-    - `function` returns probabilities, n x classes, or a mapping from class to probability each.
+    - `function` returns probabilities, n x classes (an array, a tensor, a pandas frame with a
+      column a class), or of each input a mapping from class to probability, or all labels with
+      their scores as a pipeline of transformers returns them.
     - `module` is a `torch.nn.Module`, or makes one when called without arguments. `preprocess`
       turns the inputs into a tensor, or into a tuple or mapping of tensors that become the module's
       arguments. It returns logits, n x classes, or an object with `.logits`; a softmax follows. One
@@ -99,6 +101,14 @@ class Callable:
     def probabilities(self, inputs: list[Any]) -> list[Any]:
         """What the function says of these inputs: numbers, or a mapping by class, of each."""
         rows = _rows(self._function(inputs), self._name)
+        if len(rows) != len(inputs):
+            raise HarnessError(f"{self._name} returned {len(rows)} rows for {len(inputs)} samples")
+        return rows
+
+    def values(self, inputs: list[Any]) -> list[Any]:
+        """What the function says of these inputs where it may be any number: one number or several,
+        or a mapping by name, of each."""
+        rows = returned(self._function(inputs), self._name)
         if len(rows) != len(inputs):
             raise HarnessError(f"{self._name} returned {len(rows)} rows for {len(inputs)} samples")
         return rows
@@ -195,9 +205,10 @@ def _rows(output: Any, name: str) -> list[Any]:
     import numpy as np
 
     if hasattr(output, "detach"):
-        output = output.detach().cpu()
-    if isinstance(output, (list, tuple)) and all(isinstance(row, Mapping) for row in output):
-        return list(output)
+        output = output.detach().cpu().double()
+    output = _mappings(output)
+    if isinstance(output, list) and output and all(isinstance(row, Mapping) for row in output):
+        return output
     try:
         array = np.asarray(output, dtype=np.float64)
     except (TypeError, ValueError) as error:
@@ -212,3 +223,59 @@ def _rows(output: Any, name: str) -> list[Any]:
         )
     rows: list[Any] = array.tolist()
     return rows
+
+
+def returned(output: Any, name: str) -> list[Any]:
+    """A function's output as one mapping, or one row of any numbers, a sample; where it is one
+    number a sample, rows of one. Raises `HarnessError`, beginning with `name`, for other things."""
+    return _rows(_column(output), name)
+
+
+def _mappings(output: Any) -> Any:
+    """Frames, mappings from class to numbers, and lists of labels with scores, as one mapping a
+    sample; all else as it is."""
+    if hasattr(output, "columns") and hasattr(output, "to_dict"):
+        names = [str(name) for name in output.columns]
+        return [dict(zip(names, row, strict=True)) for row in output.to_numpy().tolist()]
+    if isinstance(output, Mapping):
+        names, values = list(output), [_plain(column) for column in output.values()]
+        if all(isinstance(column, list) for column in values):
+            return [dict(zip(names, row, strict=True)) for row in zip(*values, strict=True)]
+        return [dict(zip(names, values, strict=True))]
+    if isinstance(output, tuple | list):
+        return [_labelled(row) for row in output]
+    return output
+
+
+def _plain(column: Any) -> Any:
+    """A column as a list of numbers, a single number as it is."""
+    if hasattr(column, "detach"):
+        column = column.detach().cpu().double()
+    return column.tolist() if hasattr(column, "tolist") else column
+
+
+def _labelled(row: Any) -> Any:
+    """A row of labels with scores, as transformers' pipelines say it, as a mapping."""
+    entries = isinstance(row, tuple | list) and len(row) > 0
+    if entries and all(isinstance(one, Mapping) and {"label", "score"} <= set(one) for one in row):
+        return {str(one["label"]): one["score"] for one in row}
+    if isinstance(row, Mapping) and set(row) == {"label", "score"}:
+        raise HarnessError(
+            f"a pipeline said the label '{row['label']}' alone; have it say all (top_k=None)"
+        )
+    return row
+
+
+def _column(output: Any) -> Any:
+    """One number a sample as rows of one number; all else as it is."""
+    import numpy as np
+
+    if hasattr(output, "detach"):
+        output = output.detach().cpu().double()
+    if isinstance(output, Mapping) or hasattr(output, "columns"):
+        return output
+    try:
+        array = np.asarray(output, dtype=np.float64)
+    except (TypeError, ValueError):
+        return output
+    return array[:, None] if array.ndim == 1 else output

@@ -52,7 +52,8 @@ def explain(
 
     - `classifier`: any of the harness's, any `torch.nn.Module`, any function from a list of inputs
       to probabilities, any fitted estimator with `predict_proba` and `classes_`, any transformers
-      pipeline that classifies texts or images (the last three without gradient methods)
+      pipeline that classifies texts or images (the last three without gradient methods); with the
+      output `value` any function, module or estimator that says numbers
     - `samples`: `Sample` records, texts, images (PIL or uint8 arrays), or for a module tensors with
       one example a row (one tensor, a tuple or a mapping of several), or a pandas frame of numbers:
       a module is given its rows, a function frames like it
@@ -68,9 +69,12 @@ def explain(
       contrast), or `all`; any function from one input's outputs (a tensor, one number a class on
       the scale of `output`) to a number, for gradient methods one that torch can differentiate; or
       a `harness.explainers.targets.Neuron`
-    - `output`: `logit` (where there is one), `probability` or `log_probability`
+    - `output`: `logit` (where there is one), `probability` or `log_probability`; `value` for what a
+      function, a module or an estimator says where that is no probability (a regression, logits of
+      its own, several labels): any real numbers, one column or several
     - `removal`: `mask` (mask or unknown token, blurred patch, zero), `delete` (a shorter text), or
-      give a `baseline`
+      give a `baseline`: a token or a text; a number, one a channel or an array in a picture's own
+      range of 0 to 255; for tensors and tables in their own units
     - `reduce`: how values of tokens and pixels become a unit's: `sum`, `l2`, `mean`, `max_abs`; the
       method's own unless given. Perturbation methods have values of units from the start
     - `budget`: evaluations a sample; each method's own unless given
@@ -123,11 +127,13 @@ def blocks(
     if reduce is not None:
         fields.one_of("explain", REDUCTIONS, reduce=reduce)
     kinds = make_units(unit, beside)
-    asked, items = chosen_inputs(classifier, samples, inputs)
+    asked, items = chosen_inputs(classifier, samples, inputs, output)
     removing = Removal.of(removal, baseline)
     for start in range(0, len(items), _BLOCK):
         block = items[start : start + _BLOCK]
-        model = asked if isinstance(asked, Model) else model_of(asked, block, **inputs)
+        model = (
+            asked if isinstance(asked, Model) else model_of(asked, block, output=output, **inputs)
+        )
         scale = choose_output(output, model.scale, model.name)
         mine = kinds
         if isinstance(target, Neuron) or callable(target):

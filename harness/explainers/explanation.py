@@ -38,13 +38,14 @@ class Explanation(Sequence[Attribution]):
     samples: tuple[Sample, ...] = field(default=(), compare=False, repr=False)
 
     def __repr__(self) -> str:
-        from harness.explainers.summary import summary
+        from harness.explainers.summary import incomplete, summary
 
         many = f"{len(self):,} attribution{'s' if len(self) != 1 else ''}"
         samples = len({a.sample for a in self.attributions})
         lines = [f"Explanation: {many} of {samples:,} sample{'s' if samples != 1 else ''}"]
         for a in self.attributions[:LISTED]:
             lines.append(short(f"  {a.sample}, {a.method}, {a.target}: {summary(a)}", 110))
+            lines += [f"    {missed}"] if (missed := incomplete(a)) else []
         if len(self) > LISTED:
             lines.append(f"  and {len(self) - LISTED:,} more; frame has them all as a table")
         return page(lines)
@@ -66,7 +67,8 @@ class Explanation(Sequence[Attribution]):
 
     @property
     def frame(self) -> pd.DataFrame:
-        """One row a unit: sample, method, target, unit's place, text, where it is, value, error."""
+        """One row a unit: sample, method, target, unit's place, text, where it is, value, error,
+        and by which share the values miss what they must sum to (none where they need not)."""
         import pandas as pd
 
         rows = []
@@ -79,11 +81,12 @@ class Explanation(Sequence[Attribution]):
                     (
                         a.sample, a.method, a.target, a.output, a.removal, a.unit, place,
                         unit.text, unit.part, unit.start, unit.end, unit.box, value, error,
+                        a.completeness_error,
                     )
                 )  # fmt: skip
         names = (
             "sample", "method", "target", "output", "removal", "unit", "place", "text", "part",
-            "start", "end", "box", "value", "standard_error",
+            "start", "end", "box", "value", "standard_error", "completeness_error",
         )  # fmt: skip
         return pd.DataFrame(rows, columns=pd.Index(names))
 

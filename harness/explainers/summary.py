@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 from harness.explainers.division import label_map
-from harness.records import Attribution, Unit
+from harness.records import Attribution, Segmentation
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    Middles = NDArray[np.float64]
 
 _SAID = 0.01  # what weighs a hundredth of the strongest unit, or less, is no evidence to speak of
 _ROUNDING = 1e-6  # of the outputs: below it is what single precision leaves
+_MISSED = 0.01  # integrated gradients' own tolerance: what is missed by more is marked
 _ROWS = ("upper", "middle", "lower")
 _COLUMNS = ("left", "centre", "right")
 
@@ -17,7 +25,8 @@ def summary(attribution: Attribution, top: int = 3) -> str:
     """The `top` units that speak for the target, strongest first, and the strongest against it.
 
     It names no class and no number: units of text are quoted, parts of an image are said by where
-    they lie. One unit that fills a place twice is said once.
+    they lie. What several units are called (a word that stands twice, patches of one region) is
+    said once: for the target where their values sum to more than zero, against it where to less.
     """
     seen = [(v, place) for place, v in enumerate(attribution.values) if v is not None]
     rounding = _ROUNDING * max(abs(attribution.full or 0.0), abs(attribution.empty or 0.0))
@@ -26,44 +35,65 @@ def summary(attribution: Attribution, top: int = 3) -> str:
         ((value, place) for value, place in seen if abs(value) > least),
         key=lambda item: (-item[0], item[1]),
     )
-    for_it = _names(attribution, [place for value, place in ranked if value > 0], top)
-    against = _names(attribution, [place for value, place in reversed(ranked) if value < 0], 1)
+    middles = {map_.part: _middles(map_) for map_ in attribution.segmentation}
+    names = {place: _named(attribution, place, middles) for _, place in seen}
+    sums: dict[str, float] = {}
+    for value, place in seen:
+        sums[names[place]] = sums.get(names[place], 0.0) + value
+    positive = [names[place] for value, place in ranked if value > 0]
+    negative = [names[place] for value, place in reversed(ranked) if value < 0]
+    for_it = [name for name in dict.fromkeys(positive) if sums[name] > least][:top]
+    against = [name for name in dict.fromkeys(negative) if sums[name] < -least][:1]
     if not for_it:
         return "nothing in particular" + (f" (against it: {against[0]})" if against else "")
     said = for_it[0] if len(for_it) == 1 else f"{', '.join(for_it[:-1])} and {for_it[-1]}"
     return said + (f" (against it: {against[0]})" if against else "")
 
 
-def _names(attribution: Attribution, places: Sequence[int], most: int) -> list[str]:
-    names: dict[str, None] = {}
-    for place in places:
-        if len(names) == most:
-            break
-        names[named(attribution, place)] = None
-    return list(names)
+def incomplete(attribution: Attribution) -> str:
+    """What is to stand beside values that miss what they must sum to by more than 1 %; empty for
+    all others."""
+    missed = attribution.completeness_error
+    if missed is None or missed <= _MISSED:
+        return ""
+    return f"incomplete: values miss what they must sum to by {100 * missed:.2g} %"
 
 
 def named(attribution: Attribution, place: int) -> str:
     """What a unit is called: its text in quotes, or where it lies."""
+    part = attribution.units[place].part
+    mine = (map_ for map_ in attribution.segmentation if map_.part == part)
+    return _named(attribution, place, {map_.part: _middles(map_) for map_ in mine})
+
+
+def _named(attribution: Attribution, place: int, middles: Mapping[int, Middles]) -> str:
     unit = attribution.units[place]
     if unit.text.strip():
         return f"“{' '.join(unit.text.split())}”" if unit.start is not None else unit.text
     if unit.box is not None:
-        return f"the {_region(attribution, place, unit)}"
+        return f"the {_region(*middles[unit.part][:, place])}"
     if unit.start is not None and unit.end is not None:
         return f"steps {unit.start} to {unit.end}"
     return f"unit {place}"
 
 
-def _region(attribution: Attribution, place: int, unit: Unit) -> str:
-    """Which ninth of the image a unit's middle lies in."""
+def _middles(map_: Segmentation) -> Middles:
+    """The middle of each unit of an image as shares of its height and width: 2 x units."""
     import numpy as np
 
-    map_ = next(s for s in attribution.segmentation if s.part == unit.part)
-    rows, columns = np.nonzero(label_map(map_) == place)[-2:]
-    height, width = map_.shape[-2:]
-    row = _ROWS[min(2, int(3 * rows.mean() / height))]
-    column = _COLUMNS[min(2, int(3 * columns.mean() / width))]
+    labels = label_map(map_)
+    sides = labels.shape[-2:]
+    owner = labels.reshape(-1) + 1  # pixels of no unit have -1
+    counts = np.maximum(np.bincount(owner), 1)
+    flat = [np.broadcast_to(axis, labels.shape).reshape(-1) for axis in np.indices(sides)]
+    sums = np.stack([np.bincount(owner, weights=axis) for axis in flat])
+    found: Middles = sums[:, 1:] / counts[1:] / np.array(sides)[:, None]
+    return found
+
+
+def _region(down: float, across: float) -> str:
+    """Which ninth of the image a middle lies in."""
+    row, column = _ROWS[min(2, int(3 * down))], _COLUMNS[min(2, int(3 * across))]
     if (row, column) == ("middle", "centre"):
         return "centre"
     return f"{row} {column}"

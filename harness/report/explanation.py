@@ -16,7 +16,7 @@ from markupsafe import Markup
 from harness import __version__, private
 from harness.explainers.explanation import Explanation
 from harness.explainers.metrics.evaluation import Evaluation
-from harness.explainers.summary import summary
+from harness.explainers.summary import incomplete, summary
 from harness.records import Attribution, HarnessError, Sample
 from harness.report import page
 from harness.report.attributions import Drawn, drawn, worth
@@ -74,6 +74,12 @@ def write(
 
 def _card(found: list[Attribution], sample: Sample | None) -> Card:
     pictures = drawn(found, sample or Sample(found[0].sample, ()))
-    said = tuple((f"{a.method}: {a.target}", summary(a)) for a in found[: len(pictures)])
+    said = tuple((f"{a.method}: {a.target}", _said(a)) for a in found[: len(pictures)])
     label = sample.label if sample is not None else None
     return Card(found[0].sample, label, said, pictures, len(found) - len(pictures))
+
+
+def _said(attribution: Attribution) -> str:
+    """The summary, with a mark where the values miss what they must sum to."""
+    missed = incomplete(attribution)
+    return summary(attribution) + (f" [{missed}]" if missed else "")

@@ -197,7 +197,11 @@ def test_scores_held_at_once_are_bounded(monkeypatch: pytest.MonkeyPatch) -> Non
     answer, vocabulary = len(model.read(sample(), Removal()).answer), model.module.config.vocab_size
     monkeypatch.setattr(generation, "_SCORES", 3 * answer * vocabulary)
     seen = shapes(model)
-    explain(model, [sample()], {"shap": ExactShapley(), "ig": IntegratedGradients(steps=10)})
+    explain(
+        model,
+        [sample()],
+        {"shap": ExactShapley(), "ig": IntegratedGradients(steps=10, incomplete=True)},
+    )
     assert max(rows for rows, _, _ in seen) == 3
     assert {shape[1:] for shape in seen} == {(answer, vocabulary)}
 
@@ -285,7 +289,7 @@ def test_values_are_shapley_values_by_brute_force(kind: str, removal: str) -> No
 @pytest.mark.parametrize("method", [ExactShapley, IntegratedGradients])
 def test_the_values_of_tokens_and_of_sentences_sum_to_the_answers(method: Any, parts: str) -> None:
     # At a fixed number of steps: as many as needed differ from target to target.
-    made = method(steps=20) if method is IntegratedGradients else method()
+    made = method(steps=20, incomplete=True) if method is IntegratedGradients else method()
     model = model_of("gpt2")
     (answer,) = explain(model, [sample()], made)
     several = explain(model, [sample()], made, target=parts)

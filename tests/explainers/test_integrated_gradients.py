@@ -52,7 +52,9 @@ def test_of_a_linear_model_they_are_weights_times_the_difference() -> None:
 def test_of_powers_they_are_the_powers(settings: dict) -> None:
     x = drawn(1, 4)
     model = tensors(Powers(), x)
-    found = values(IntegratedGradients(**settings), model, model.samples[0])[..., 0]
+    found = values(IntegratedGradients(**settings, incomplete=True), model, model.samples[0])[
+        ..., 0
+    ]
     np.testing.assert_allclose(found, np.stack([x[0] ** p for p in (2, 5, 7)]), atol=1e-12)
 
 
@@ -64,7 +66,7 @@ def test_with_as_many_steps_they_are_captums(nodes: str, captum: str, steps: int
     net, x = MLP(torch.nn.Tanh), drawn(1, 4)
     model = tensors(net, x)
     found = values(
-        IntegratedGradients(steps=steps, nodes=nodes), model, model.samples[0], removal=BASE
+        IntegratedGradients(steps, nodes, incomplete=True), model, model.samples[0], removal=BASE
     )
     base = torch.tensor([BASE.baseline], dtype=torch.float64)
     for target in range(3):
@@ -92,7 +94,7 @@ def test_their_sum_is_within_a_hundredth_of_the_change_or_a_note_says_so(
 def test_no_point_is_asked_for_twice() -> None:
     model = tensors(MLP(), drawn(1, 4))
     _, slope, _ = slope_of(model, model.samples[0])
-    descent = IntegratedGradients(tolerance=1e-9).descend(slope)
+    descent = IntegratedGradients(tolerance=1e-9, incomplete=True).descend(slope)
     places: list[bytes] = []
     ask: Ask | None = next(descent)
     while ask is not None:
@@ -107,7 +109,7 @@ def test_no_point_is_asked_for_twice() -> None:
 
 def test_a_tolerance_that_is_missed_is_said_and_the_steps_stay_below_the_most() -> None:
     model = tensors(MLP(), drawn(1, 4))
-    method = IntegratedGradients(tolerance=1e-9, most=50)
+    method = IntegratedGradients(tolerance=1e-9, most=50, incomplete=True)
     (found,), (rows,), _ = descend(method, model, model.samples)
     assert rows <= 50
     assert found.complete
@@ -134,7 +136,7 @@ def test_more_steps_come_nearer_to_completeness() -> None:
     missed, counts = [], []
     for tolerance in (0.1, 1e-4, 1e-8):
         (found,), (rows,), (slope,) = descend(
-            IntegratedGradients(tolerance=tolerance), model, model.samples
+            IntegratedGradients(tolerance=tolerance, incomplete=True), model, model.samples
         )
         missed.append(np.abs(found.values.sum(dim=(1, 2)).numpy() - change(slope)).max())
         counts.append(rows)
@@ -150,7 +152,7 @@ def test_several_texts_at_once_have_the_values_of_each_alone(
     folder, _, _ = make("llama", tmp_path)
     texts = samples()[:4]
     model = model_of(HuggingFace(str(folder), dtype=dtype), texts)
-    method = IntegratedGradients(steps=16)
+    method = IntegratedGradients(steps=16, incomplete=True)
     together, _, _ = descend(method, model, texts)
     for found, sample in zip(together, texts, strict=True):
         alone = values(method, model, sample, tokens=30)
@@ -161,7 +163,7 @@ def test_several_texts_at_once_have_the_values_of_each_alone(
 def test_special_tokens_have_no_value(tmp_path: Path) -> None:
     folder, _, _ = make("bert", tmp_path)
     model = model_of(HuggingFace(str(folder)), samples())
-    found = values(IntegratedGradients(steps=8), model, samples()[0])
+    found = values(IntegratedGradients(steps=8, incomplete=True), model, samples()[0])
     assert np.abs(found[:, [0, -1]]).max() == 0
     assert (np.abs(found[:, 1:-1]).sum(axis=-1) > 0).all()
 

@@ -83,7 +83,7 @@ def test_each_is_a_moment_of_captums_values_at_the_copies(of: str) -> None:
     "of",
     [
         "saliency", "deep_lift", "guided_backprop", "lrp",
-        {"kind": "integrated_gradients", "steps": 4, "nodes": "midpoint"},
+        {"kind": "integrated_gradients", "steps": 4, "nodes": "midpoint", "incomplete": True},
         {"kind": "neuron_gradient", "layer": "2", "neuron": 3},
     ],
 )  # fmt: skip

@@ -105,6 +105,22 @@ def test_errors_shrink_as_the_budget_grows(order: str) -> None:
     assert error(8 * 17 * 8) < 0.5 * error(8 * 17)  # eight times the rows: a factor of .35
 
 
+@pytest.mark.parametrize("players", [4, 8, 9])
+def test_few_units_are_enumerated_by_default(players: int) -> None:
+    """All of four units of a conjunction count alike, which four pairs of rows rarely see."""
+    f = conjunction([0, 1, 2, 3])
+    found, asked = play(Sobol(), f, players, Sobol().budget(players))
+    assert asked == 2**players
+    np.testing.assert_allclose(found.values, brute_force(f, players, "total"), atol=1e-12)
+
+
+def test_more_units_never_have_fewer_evaluations_by_default() -> None:
+    budgets = [Sobol().budget(players) for players in range(1, 200)]
+    assert budgets == sorted(budgets)
+    # A third of what enumeration costs, at least, while that is affordable.
+    assert all(3 * Sobol().budget(players) >= 2**players for players in range(1, 11))
+
+
 def test_a_unit_without_influence_has_no_share_and_equal_units_equal_ones() -> None:
     found, _ = play(Sobol(), conjunction([0, 1]), 12)
     np.testing.assert_array_equal(found.values[2:], 0)
@@ -142,8 +158,8 @@ def test_shares_stay_within_bounds_at_any_budget(order: str, players: int) -> No
 
 
 def test_no_set_of_a_large_sample_is_asked_for_twice() -> None:
-    _, asked = play(Sobol(), additive(np.ones(40)), 40)
-    assert asked == Sobol().budget(40) == 8 * 41 + 32
+    _, asked = play(Sobol(), additive(np.ones(80)), 80)
+    assert asked == Sobol().budget(80) == 8 * 81 + 32
 
 
 def test_one_seed_gives_one_result_and_another_seed_another() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -31,7 +31,7 @@ class AttentionRollout:
 
     Source: Abnar and Zuidema 2020, "Quantifying Attention Flow in Transformers", section 3,
     equation 1. Raises `HarnessError` for models that do not return the attentions of one token
-    among all others.
+    among all others, as those with attention in windows (Swin, Longformer).
     """
 
     reduce = "sum"
@@ -43,6 +43,7 @@ class AttentionRollout:
     def attribute(self, inside: Inside) -> Descended:
         """Values of targets x features."""
         attentions, last, values = _watched(inside)
+        refuse_windows(inside, [len(attention) for attention in attentions], _WHAT)
         rows = positions_read(last, values, inside, _WHAT)
         length = attentions[0].shape[-1]
         share = rows.to(attentions[0].dtype) / rows.sum()
@@ -109,6 +110,18 @@ def attending(
         for one, kept in before:
             vars(one).clear()
             vars(one).update(kept)
+
+
+def refuse_windows(inside: Inside, rows: Iterable[int], what: str) -> None:
+    """Raises `HarnessError` for attention within windows. `rows` says of each layer how many rows
+    it made of the one sample: Swin makes a row of each window, and windows cannot be multiplied
+    with one another. Longformer is told by its configuration."""
+    config = getattr(inside.model.module, "config", None)
+    if any(count != 1 for count in rows) or hasattr(config, "attention_window"):
+        raise HarnessError(
+            f"{what} does not support {inside.model.name}: its layers attend within windows, not "
+            "among all tokens; use a method by gradients, or a perturbation method"
+        )
 
 
 def positions_read(last: Tensor, values: Tensor, inside: Inside, what: str) -> Tensor:

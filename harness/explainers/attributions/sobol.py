@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     Array = NDArray[np.float64]
 
 BASE_ROWS = 8  # four pairs: with fewer the standard error is itself a guess
+FEW_SETS = 512  # evaluated at least by default: up to nine units are enumerated
 SINGLE_ROWS = 4  # for each base row; with as many the variance is not what limits a total index
 CONSTANT = 1e-12  # a standard deviation below this share of the largest output is rounding
 
@@ -33,8 +34,8 @@ class Sobol:
     and further rows, drawn one by one, estimate what variance main effects leave. Additive games
     are therefore exact at any budget. Flipping takes the place of resampling (Jansen's estimator),
     which with two states repeats half of all rows. Standard errors are the infinitesimal
-    jackknife's over pairs and single rows; with four pairs, the default, an interval takes
-    Student's t with three degrees of freedom.
+    jackknife's over pairs and single rows; with four pairs, the default from 59 units on, an
+    interval takes Student's t with three degrees of freedom.
 
     Sources: Fel et al. 2021, "Look at the Variance! Efficient Black-box Explanations with
     Sobol-based Sensitivity Analysis"; Saltelli et al. 2010, "Variance based sensitivity analysis of
@@ -47,8 +48,9 @@ class Sobol:
         self.settings: Mapping[str, Any] = {"order": order}
 
     def budget(self, players: int) -> int:
-        """Eight base rows, each with as many more as there are players, and 32 single rows."""
-        return min(BASE_ROWS * (players + 1 + SINGLE_ROWS), 1 << players)
+        """Eight base rows, each with as many more as there are players, and 32 single rows; 512
+        evaluations at least, or all sets where there are fewer."""
+        return min(max(BASE_ROWS * (players + 1 + SINGLE_ROWS), FEW_SETS), 1 << players)
 
     def least(self, players: int) -> int:
         """Four base rows (two pairs) and what goes with them."""

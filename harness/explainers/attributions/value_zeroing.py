@@ -8,7 +8,12 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from harness.explainers.attributions.attention import attending, on_features, positions_read
+from harness.explainers.attributions.attention import (
+    attending,
+    on_features,
+    positions_read,
+    refuse_windows,
+)
 from harness.explainers.attributions.modules import first_tensor, left_alone, network_of
 from harness.explainers.gradients import Descended
 from harness.explainers.inside import Inside
@@ -52,7 +57,11 @@ class ValueZeroing:
         module = network_of(inside, _WHAT)
         _register()
         wanted = {"use_cache": False}
-        with attending(inside, _IMPLEMENTATION, wanted, _WHAT), left_alone(module), _work() as work:
+        with (
+            attending(inside, _IMPLEMENTATION, wanted, _WHAT),
+            left_alone(module),
+            _work(inside) as work,
+        ):
             points = inside.slope.x.detach()[None].requires_grad_(True)
             with torch.no_grad():
                 inside.model.forward([inside.reading], points)
@@ -79,6 +88,7 @@ class _Work:
     """What the attention function is told, and what it tells: for each row of a batch the token
     whose value is nothing; modules that attended, each with its numbers of queries and values."""
 
+    inside: Inside
     zeroed: Tensor | None = None
     seen: list[tuple[Any, int, int]] = field(default_factory=list)
 
@@ -87,8 +97,8 @@ _WORK: ContextVar[_Work | None] = ContextVar("value zeroing", default=None)
 
 
 @contextmanager
-def _work() -> Iterator[_Work]:
-    token = _WORK.set(_Work())
+def _work(inside: Inside) -> Iterator[_Work]:
+    token = _WORK.set(_Work(inside))
     try:
         found = _WORK.get()
         assert found is not None
@@ -119,6 +129,8 @@ def _attend(
         if work.zeroed is not None:
             value = value.clone()
             value[torch.arange(len(value)), :, work.zeroed] = 0
+        else:
+            refuse_windows(work.inside, [len(query)], _WHAT)
     return sdpa_attention_forward(module, query, key, value, mask, **options)
 
 

@@ -42,8 +42,10 @@ class Asked:
     ) -> Asked:
         """As `harness.explain` takes them, with the layer and unit of `collect`. Raises
         `HarnessError` as both do."""
-        asked, items = chosen_inputs(classifier, samples, inputs)
-        model: Any = asked if isinstance(asked, Model) else model_of(asked, items, **inputs)
+        asked, items = chosen_inputs(classifier, samples, inputs, output)
+        model: Any = (
+            asked if isinstance(asked, Model) else model_of(asked, items, output=output, **inputs)
+        )
         where = Layer(model, layer, at, batch_tokens)
         readings = where.read(items)
         outputs = where.outputs(readings)

@@ -18,8 +18,29 @@ from harness.records import Generation, HarnessError, Message, Part, Request, Sa
 
 _LONGEST = 200  # characters of a label
 _MOST = 10.0  # of a rating
+# "3: 7", "(3) 7.5", "- **3.** rating: 7/10", "Place 3 - 7", "| 3 | 7 |"
 _ITEM = re.compile(
-    r"^\s*(?:\((\d+)\)|(\d+)\s*[.:)])\s*(?:rating\s*)?(-?\d+(?:\.\d+)?)", re.M | re.I
+    r"^[\s>*_#|•–-]*(?:place\s*)?\(?(\d+)[)\s*_]*(?:[.:)|=–-]|->)[\s*_`|:]*"
+    r"(?:(?:rating|score)[\s*_:]*)?(-?\d+(?:\.\d+)?)",
+    re.M | re.I,
+)
+# What a model thinks before it answers, in whichever brackets; an answer begins behind it.
+_THOUGHT = re.compile(
+    r"<\s*(think|thinking|thought|reasoning|seed:think)\s*>.*?(?:<\s*/\s*\1\s*>|\Z)", re.S | re.I
+)
+_END_OF_THOUGHT = re.compile(r"<\s*/\s*(?:think|thinking|thought|reasoning|seed:think)\s*>", re.I)
+# A line that announces the answer and says nothing of it.
+_PREAMBLE = re.compile(
+    r"^(?:sure|certainly|of course|okay|ok|great|here(?:'s| is| are)|based on|looking at|the active"
+    r" places|let me|i think|answer|label)\b.*:$"
+    r"|^(?:sure|certainly|of course|okay|ok|great)[!.,]*$",
+    re.I,
+)
+_LEAD = re.compile(
+    r"^(?:(?:sure|certainly|of course|okay|ok|great)[,!.]+\s*)?"
+    r"(?:(?:here(?:'s| is)(?: the| a| my)?\s*)?(?:final |short )?(?:label|answer|phrase)"
+    r"(?: is)?\s*[:\-–]\s*)?",
+    re.I,
 )
 
 _ASK = (
@@ -58,16 +79,27 @@ def label_request(
 
 
 def read_label(generation: Generation) -> str | None:
-    """The label: the first line that says something, without marks around it. `None` where there is
-    none."""
+    """The label: the first line that says something, without thoughts and announcements before it
+    and marks around it (markdown, bullets, tables). `None` where there is none."""
     if generation.error:
         return None
-    for line in generation.text.splitlines():
-        bare = re.sub(r"^(?:label|answer)\s*:\s*", "", line.strip().strip("*_`\"'# "), flags=re.I)
-        bare = bare.strip().strip("*_`\"'.")
-        if any(char.isalnum() for char in bare):
-            return bare[:_LONGEST].strip()
+    for line in _answer(generation.text).splitlines():
+        bare = _bare(_LEAD.sub("", _bare(line), count=1))
+        if any(char.isalnum() for char in bare) and not _PREAMBLE.match(_bare(line)):
+            return _bare(bare.rstrip("."))[:_LONGEST].strip()
     return None
+
+
+def _answer(text: str) -> str:
+    """A reply without what its model thought: also where the opening mark was in the prompt."""
+    behind = _END_OF_THOUGHT.split(_THOUGHT.sub("", text))[-1]
+    return re.sub(r"^\s*```\w*\s*$", "", behind, flags=re.M)
+
+
+def _bare(line: str) -> str:
+    """A line without bullets and marks of markdown, tables and quotes around it."""
+    inner = re.sub(r"^\s*(?:[-*+•>|#]+|\(?\d+[.)])\s+", "", line)
+    return inner.strip().strip("*_`\"'“”‘’#|> ").strip()
 
 
 def simulation_request(
@@ -88,16 +120,18 @@ def simulation_request(
 
 def read_ratings(generation: Generation, count: int) -> tuple[float | None, ...]:
     """A rating in [0, 10] for each of `count` places; `None` for those without one. Numbered lines
-    are read, or a JSON list of as many numbers."""
+    are read (bulleted, in bold, as rows of a table), or a JSON list of as many numbers, behind what
+    the model thought."""
     nothing: tuple[float | None, ...] = (None,) * count
     if generation.error:
         return nothing
     found: dict[int, float] = {}
-    for bracketed, plain, rating in _ITEM.findall(generation.text):
-        found.setdefault(int(bracketed or plain), float(rating))
+    answer = _answer(generation.text)
+    for place, rating in _ITEM.findall(answer):
+        found.setdefault(int(place), float(rating))
     if found:
         return tuple(_clipped(found.get(place)) for place in range(1, count + 1))
-    return _from_json(generation.text, count) or nothing
+    return _from_json(answer, count) or nothing
 
 
 def simulation_score(simulated: Sequence[float | None], real: Sequence[float]) -> float | None:

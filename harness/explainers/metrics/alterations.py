@@ -81,13 +81,20 @@ class OtherTarget(_Still):
     """Another class in the place of each target, drawn by the seed of the call."""
 
     def refused(self, block: Block) -> str:
-        """Targets must be single classes, and there must be another one."""
+        """Targets must be single classes, and there must be another one that is free of the first:
+        of two classes whose outputs have one sum, what speaks for one speaks against the other by
+        as much, whatever the method."""
         for subject in block.subjects:
             weights = subject.targets.weights
             if len(weights) < 2:
                 return "there is no other class"
             if not ((weights == 1).sum(axis=0) == 1).all() or (weights < 0).any():
                 return "the target is no single class"
+            if len(weights) == 2 and _bound(block, subject):
+                return (
+                    "there are two classes, so the values for one are those for the other with the "
+                    "sign turned, by arithmetic"
+                )
         return ""
 
     def under(self, block: Block) -> AbstractContextManager[Block]:
@@ -189,6 +196,17 @@ class Randomised(_Still):
             with torch.no_grad():
                 for weight, before in zip(weights, kept, strict=True):
                     weight.copy_(before)
+
+
+def _bound(block: Block, subject: Subject) -> bool:
+    """Whether one of two outputs follows from the other: shares of 1, or log-odds and their
+    negatives."""
+    import numpy as np
+
+    if block.question.output in ("probability", "log_probability"):
+        return True
+    sums = subject.outputs.sum(axis=1)
+    return bool(np.abs(sums - sums[0]).max() <= 1e-6 * np.abs(subject.outputs).max())
 
 
 def _last_weights(module: Any, share: float) -> list[Tensor]:

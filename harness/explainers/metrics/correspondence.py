@@ -56,10 +56,10 @@ class Infidelity(_Draws):
     output falls without them, over random sets: lower is better.
 
     - `shares`, `draws`: sizes of the sets as shares of the units, and how many of each size
-    - `scaled`: multiplies the values by the one factor that fits best, so that methods are not
-      judged by the unit of their values
+    - `scaled`: multiplies the values by the one factor not below zero that fits best, so that
+      methods are not judged by the unit of their values, but by their signs
     - `normalised`: divides by the mean square of the falls. With `scaled`, 0 is a perfect fit and 1
-      that of values which are all zero
+      that of values which are all zero, or say the opposite of what happens
 
     Source: Yeh, Hsieh, Suggala, Inouye and Ravikumar 2019, "On the (In)fidelity and Sensitivity of
     Explanations", definition 2.1, with the removal of sets of features as the perturbation.
@@ -95,7 +95,7 @@ class Infidelity(_Draws):
         factor = 1.0
         if self.settings["scaled"]:
             square = float(said @ said)
-            factor = float(said @ falls) / square if square > 0 else 0.0
+            factor = max(0.0, float(said @ falls) / square) if square > 0 else 0.0
         error = float(np.mean((factor * said - falls) ** 2))
         if not self.settings["normalised"]:
             return Measured(error, {"factor": factor})

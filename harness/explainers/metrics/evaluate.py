@@ -7,7 +7,7 @@ look at is paid for once; metrics that have a method explain again share what it
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -134,11 +134,13 @@ def make_metrics(
 
 @dataclass(frozen=True)
 class _Place:
-    """One attribution of a round: by which method, of which sample and target by their places."""
+    """One attribution of a round: by which method, of which sample and target by their places; of a
+    reference, which of its draws."""
 
     method: str
     number: int
     target: int
+    draw: int = 0
 
 
 class _Round:
@@ -235,7 +237,7 @@ class _Round:
                     results[name] = {p: metric.look(trial) for p, trial in self.trials.items()}
         self._repeat({n: m for n, m in metrics.items() if isinstance(m, RepeatingMetric)}, results)
         for name, found in results.items():
-            for place, measured in found.items():
+            for place, measured in _over_draws(found).items():
                 subject = self.block.subjects[place.number]
                 yield Measurement(
                     subject.reading.sample,
@@ -309,12 +311,52 @@ class _Round:
     def _referred(self, block: Block, again: str) -> dict[_Place, NDArray[np.float64]]:
         """What the references say of a block's samples, where they apply."""
         return {
-            _Place(name, number, target): values
+            _Place(name, number, target, number_of): values
             for number, subject in enumerate(block.subjects)
             for name, reference in self._references.items()
-            if (values := reference.values(subject, block.question.seed, again)) is not None
+            for number_of in range(reference.draws)
+            if (values := reference.values(subject, block.question.seed, _again(again, number_of)))
+            is not None
             for target in range(len(subject.targets.names))
         }
+
+
+def _again(alteration: str, number: int) -> str:
+    """What tells a draw from the others; the first is what it was before there were several."""
+    return f"{alteration}/{number}" if number else alteration
+
+
+def _over_draws(found: Mapping[_Place, Measured]) -> dict[_Place, Measured]:
+    """What was measured, with the draws of a reference as one: the mean of those that apply, and of
+    numbers in their details that all of them have."""
+    several: dict[_Place, list[Measured]] = {}
+    for place, measured in found.items():
+        several.setdefault(replace(place, draw=0), []).append(measured)
+    return {place: _mean(mine) for place, mine in several.items()}
+
+
+def _mean(several: Sequence[Measured]) -> Measured:
+    known = [(one, one.value) for one in several if one.value is not None]
+    if len(several) == 1 or not known:
+        return several[0]
+    details = [one.detail for one, _ in known]
+    detail = {
+        name: _mean_of([mine[name] for mine in details])
+        for name in details[0]
+        if all(name in mine for mine in details)
+    }
+    value = sum(number for _, number in known) / len(known)
+    return Measured(value, {**detail, "draws": len(known)})
+
+
+def _mean_of(values: Sequence[Any]) -> Any:
+    """The mean of numbers, or of lists of numbers of one length; of anything else the first."""
+    import numpy as np
+
+    try:
+        return np.asarray(values, dtype=np.float64).mean(axis=0).tolist()
+    except (TypeError, ValueError):
+        return values[0]
 
 
 def _each(

@@ -40,9 +40,9 @@ class Measurement:
 
 @dataclass(frozen=True)
 class MetricRow:
-    """One method's mean of one metric. `above_random` is how much better it is than the random
-    attribution on the same samples (positive is better, whatever the direction), `None` where
-    there is no better."""
+    """One method's mean of one metric. `above_random` is how much better it is than the mean of
+    several random attributions on the same samples (positive is better, whatever the direction),
+    `None` where there is no better."""
 
     method: str
     metric: str

@@ -49,7 +49,8 @@ class ParameterRandomisation:
 
 class RandomLogit:
     """Spearman's correlation between the values for the target and those for another class: lower
-    is better, for an attribution that is the same for every class explains none.
+    is better, for an attribution that is the same for every class explains none. It does not apply
+    to two classes of which one's output follows from the other's.
 
     Source: Sixt, Granz and Landgraf 2020, "When Explanations Lie: Why Many Modified BP Attributions
     Fail" (random logit test).

@@ -19,13 +19,20 @@ if TYPE_CHECKING:
 
 class Reference(Protocol):
     """Values of the players for every target; `None` where it does not apply to such an input.
-    `again` tells one repetition from another."""
+    `again` tells one repetition from another. A metric of it is the mean over `draws` of them."""
+
+    draws: int
 
     def values(self, subject: Subject, seed: int, again: str) -> NDArray[np.float64] | None: ...
 
 
 class Random:
-    """Values drawn from the standard normal distribution, others at each repetition."""
+    """Values drawn from the standard normal distribution, others at each repetition.
+
+    Ten draws, so that what is better than their mean is not better than one unlucky draw.
+    """
+
+    draws = 10
 
     def values(self, subject: Subject, seed: int, again: str) -> NDArray[np.float64]:
         """By the sample's id and the seed."""
@@ -38,6 +45,8 @@ class Random:
 class Everything:
     """The same value for every unit."""
 
+    draws = 1
+
     def values(self, subject: Subject, seed: int, again: str) -> NDArray[np.float64]:  # noqa: ARG002
         """Equal parts of 1."""
         import numpy as np
@@ -49,6 +58,8 @@ class Everything:
 class Darkness:
     """How dark each part of an image is: one less its mean brightness, from 0 to 1 over the units
     of the image."""
+
+    draws = 1
 
     def values(self, subject: Subject, seed: int, again: str) -> NDArray[np.float64] | None:  # noqa: ARG002
         """For images alone, of which every channel counts the same."""

@@ -8,6 +8,7 @@ from urllib.parse import quote, unquote
 
 from harness import plugins
 from harness.explainers.explanation import Explanation
+from harness.explainers.metrics import references
 from harness.explainers.metrics.evaluation import Evaluation, Measurement
 from harness.identity import attribution_key, digest
 from harness.records import Attribution, HarnessError, Sample, StoredScore
@@ -26,6 +27,7 @@ def stored_scores(evaluation: Evaluation) -> list[StoredScore]:
                 "code": code_hash(type(metric).__module__),
                 "settings": dict(metric.settings),
                 "seed": evaluation.seed,
+                "references": code_hash(references.__name__),
             }
         )[:16]
         for name, metric in evaluation.metrics.items()

@@ -30,9 +30,12 @@ def embedded(module: Any, points: Tensor, table: Any = None) -> Iterator[None]:
         nonlocal calls
         calls += 1
         if found.shape != points.shape:
+            # Longformer pads the text, T5 and BART embed another one for the decoder, XLNet has
+            # rows and tokens the other way round.
             raise HarnessError(
-                f"the embeddings of {type(module).__name__} are {tuple(found.shape)} numbers where "
-                f"{tuple(points.shape)} were given"
+                f"{type(module).__name__} embeds other tokens than the text's, or in another order "
+                f"({_by(found)} numbers for {_by(points)}), so its gradients by them cannot be "
+                "had; use a perturbation method, such as kernel_shap"
             )
         return points.to(found)
 
@@ -45,5 +48,9 @@ def embedded(module: Any, points: Tensor, table: Any = None) -> Iterator[None]:
     if calls != 1:
         raise HarnessError(
             f"{type(module).__name__} used its embeddings {calls} times in one pass, so its "
-            "gradients by them cannot be had; use a perturbation method"
+            "gradients by them cannot be had; use a perturbation method, such as kernel_shap"
         )
+
+
+def _by(tensor: Tensor) -> str:
+    return " x ".join(map(str, tensor.shape))

@@ -13,33 +13,58 @@ from typing import Any
 
 from harness.classifiers.functions import Callable
 from harness.identity import sha256
-from harness.plugins import blamed
 from harness.records import HarnessError
 
 _TASKS = ("text-classification", "sentiment-analysis", "image-classification")
 
 
-def adapted(classifier: Any, samples: Any) -> tuple[Any, Any]:
+def adapted(classifier: Any, samples: Any, output: str | None = None) -> tuple[Any, Any]:
     """The classifier as the harness asks one, and the samples as it takes them.
 
-    Whatever is of no other library stays as it is. Raises `HarnessError` for an estimator without
+    Whatever is of no other library stays as it is. With the output `value` an estimator says what
+    its `decision_function` says, or where it has none what it predicts, and a pipeline says logits.
+    Raises `HarnessError` for an estimator without
     probabilities, one that is not fitted, and a pipeline for another task.
     """
     if hasattr(classifier, "task") and hasattr(classifier, "model") and callable(classifier):
-        return _pipeline(classifier), samples
+        return _pipeline(classifier, output == "value"), samples
     fits = hasattr(classifier, "fit") and hasattr(classifier, "predict")
     if callable(classifier) or hasattr(classifier, "classes") or not fits:
         return classifier, samples
+    if output == "value":
+        return _regressor(classifier, samples)
     return _estimator(classifier, samples)
+
+
+def _regressor(estimator: Any, samples: Any) -> tuple[Any, Any]:
+    """An estimator whose numbers are what they are."""
+    name = type(estimator).__name__
+    decides = hasattr(estimator, "decision_function")
+    ask = estimator.decision_function if decides else estimator.predict
+    if not decides and hasattr(estimator, "classes_"):
+        raise HarnessError(
+            f"{name} predicts classes and has no decision_function; leave output out"
+        )
+    table = _as_table(estimator, samples)
+    if table is not None:
+        return _Rows(_of_frames(estimator, ask), name, ()), table
+    return _Rows(ask, name, ()), samples
+
+
+def _of_frames(estimator: Any, ask: Any) -> Any:
+    """What is asked with frames: with their numbers where it was fitted without names."""
+    if hasattr(estimator, "feature_names_in_"):
+        return ask
+    return lambda frame: ask(frame.to_numpy())
 
 
 def _estimator(estimator: Any, samples: Any) -> tuple[Any, Any]:
     name = type(estimator).__name__
     if not hasattr(estimator, "predict_proba"):
         raise HarnessError(
-            f"{name} has no predict_proba, so it says no probabilities: wrap it in "
-            "sklearn.calibration.CalibratedClassifierCV, or give a function from a list of inputs "
-            "to probabilities"
+            f"{name} has no predict_proba, so it says no probabilities: use output value, wrap it "
+            "in sklearn.calibration.CalibratedClassifierCV, or give a function from a list of "
+            "inputs to probabilities"
         )
     classes = getattr(estimator, "classes_", None)
     if classes is None:
@@ -47,9 +72,7 @@ def _estimator(estimator: Any, samples: Any) -> tuple[Any, Any]:
     names = [str(one) for one in classes]
     table = _as_table(estimator, samples)
     if table is not None:
-        named = hasattr(estimator, "feature_names_in_")
-        ask = estimator.predict_proba
-        return _Rows(ask if named else lambda frame: ask(frame.to_numpy()), name, names), table
+        return _Rows(_of_frames(estimator, estimator.predict_proba), name, names), table
     function = _Rows(estimator.predict_proba, name, names)
     return Callable(function=function, classes=names, revision=_revision(estimator)), samples
 
@@ -81,7 +104,7 @@ def _as_table(estimator: Any, samples: Any) -> Any:
     return pd.DataFrame(samples, columns=pd.Index(names))
 
 
-def _pipeline(pipeline: Any) -> Callable:
+def _pipeline(pipeline: Any, real: bool) -> Callable:
     if pipeline.task not in _TASKS:
         raise HarnessError(
             f"a pipeline for {pipeline.task} is no classifier; harness.explain takes one for "
@@ -89,12 +112,19 @@ def _pipeline(pipeline: Any) -> Callable:
         )
     config = pipeline.model.config
     classes = [str(config.id2label[place]) for place in sorted(config.id2label)]
+    several = getattr(config, "problem_type", None) in ("multi_label_classification", "regression")
+    if not real and (several or len(classes) == 1):
+        raise HarnessError(
+            f"the pipeline's {type(pipeline.model).__name__} says no probabilities of one class "
+            "each; use output value for its logits, or the classifier 'huggingface'"
+        )
+    applied = "none" if real else "softmax"
 
     def probabilities(inputs: Sequence[Any]) -> list[Mapping[str, float]]:
         from PIL import Image
 
         given = [one if isinstance(one, str) else Image.fromarray(one) for one in inputs]
-        rows = pipeline(given, top_k=None, function_to_apply="softmax")
+        rows = pipeline(given, top_k=None, function_to_apply=applied)
         return [{entry["label"]: float(entry["score"]) for entry in row} for row in rows]
 
     return Callable(function=probabilities, classes=classes, revision=_revision(pipeline.model))
@@ -109,7 +139,9 @@ def _revision(model: Any) -> str:
         from harness.classifiers.networks import fingerprint
 
         return sha256(fingerprint(model))
-    with blamed(f"{type(model).__name__} cannot be told from others"):
-        written = io.BytesIO()
+    written = io.BytesIO()
+    try:
         pickle.dump(model, written)
-        return sha256(written.getvalue())
+    except Exception:  # functions without a name in a pipeline, among others
+        return ""  # as of a function of tensors: not told from others
+    return sha256(written.getvalue())

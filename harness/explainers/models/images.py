@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from harness.classifiers.huggingface.preprocessing import Images
@@ -13,7 +13,8 @@ from harness.explainers.models.model import Scale
 from harness.explainers.models.networks import differentiating
 from harness.explainers.models.reading import ArrayPart, Removal, Size
 from harness.identity import digest
-from harness.records import HarnessError, Sample
+from harness.images import classifier_input, png_medium
+from harness.records import HarnessError, Part, Sample
 
 if TYPE_CHECKING:
     import numpy as np
@@ -80,12 +81,19 @@ class PixelModel:
         raise NotImplementedError
 
     def read(self, sample: Sample, removal: Removal) -> PixelReading:
-        """The pixels of an image. Raises `HarnessError` where pixels would have to be deleted."""
+        """The pixels of an image; a baseline counts as the picture does, from 0 to 255, and is
+        prepared as it is. Raises `HarnessError` where pixels would have to be deleted, and for a
+        baseline that is no picture of its size."""
         import numpy as np
 
         array = self.prepare(sample)
         fixed = np.zeros(array.shape[0] * array.shape[1], dtype=bool)
-        filler = fill(array, removal, f"sample '{sample.id}'")
+        if removal.kind == "baseline":
+            shape = classifier_input(sample).shape
+            picture = own_picture(shape, removal.baseline, f"sample '{sample.id}'")
+            filler = self.prepare(_painted(sample, picture))
+        else:
+            filler = fill(array, removal, f"sample '{sample.id}'")
         part = ArrayPart(array, extent=self.extent(sample))
         return PixelReading(sample.id, digest(sample.input), (part,), fixed, filler)
 
@@ -190,10 +198,43 @@ class MobileCoAtNetPixels(PixelModel):
         return logits
 
 
+def own_picture(shape: tuple[int, ...], baseline: Any, where: str) -> NDArray[np.uint8]:
+    """The picture that a baseline is: uint8, of the sample's `shape`, height x width x 3.
+
+    A number, one number a channel, or an array of the picture's size, from 0 to 255; rounded, as
+    pictures hold whole numbers. Raises `HarnessError` for anything else.
+    """
+    import numpy as np
+
+    try:
+        given = np.asarray(
+            baseline.detach().cpu() if hasattr(baseline, "detach") else baseline, dtype=np.float64
+        )
+        levels = np.broadcast_to(given, shape)
+    except (TypeError, ValueError) as error:
+        raise HarnessError(
+            f"{where}: the baseline must be a number, one number a channel, or an array of "
+            f"{' x '.join(map(str, shape))}, from 0 to 255 as in the picture"
+        ) from error
+    if not (np.isfinite(levels).all() and levels.min() >= 0 and levels.max() <= 255):
+        raise HarnessError(
+            f"{where}: a baseline counts from 0 to 255 as the picture does, and this one goes "
+            f"from {levels.min():.4g} to {levels.max():.4g}"
+        )
+    return np.round(levels).astype(np.uint8)
+
+
+def _painted(sample: Sample, picture: NDArray[np.uint8]) -> Sample:
+    from PIL import Image
+
+    return replace(sample, input=(Part(media=png_medium(Image.fromarray(picture))),))
+
+
 def fill(array: NDArray[Any], removal: Removal, where: str) -> NDArray[Any]:
     """What removed pixels become: an array like `array` (height x width x channels).
 
-    Raises `HarnessError` for a baseline of another shape, and where pixels would be deleted.
+    A baseline is in the array's own units. Raises `HarnessError` for a baseline of another shape,
+    and where pixels would be deleted.
     """
     import numpy as np
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 from harness import checks
-from harness.explainers.models.images import fill
+from harness.explainers.models.images import fill, own_picture
 from harness.explainers.models.model import Scale
 from harness.explainers.models.reading import ArrayPart, Removal, Size, TextPart
 from harness.identity import digest
@@ -92,7 +92,12 @@ class InputModel:
                 fillers.append(_word(removal, self.name))
             else:
                 parts.append(ArrayPart(content))
-                fillers.append(fill(content, removal, f"sample '{sample.id}'"))
+                where = f"sample '{sample.id}'"
+                fillers.append(
+                    own_picture(content.shape, removal.baseline, where)
+                    if removal.kind == "baseline"
+                    else fill(content, removal, where)
+                )
         fixed = np.zeros(sum(part.features for part in parts), dtype=bool)
         return InputReading(sample.id, digest(sample.input), tuple(parts), fixed, tuple(fillers))
 

@@ -2,8 +2,8 @@
 
 A model turns samples into readings, and what is left of them into outputs, one column a class. The
 columns are on a scale of their own: logits that a softmax, or a sigmoid each, makes probabilities
-of; probabilities where the classifier says nothing else; or values that are what they are:
-log-probabilities of the tokens of an answer, or activations.
+of; probabilities where the classifier says nothing else; or values that are what they are: any
+real numbers, log-probabilities of the tokens of an answer, or activations.
 """
 
 from __future__ import annotations
@@ -19,8 +19,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
-Scale = Literal["softmax", "sigmoid", "probability", "value", "activation"]
-OUTPUTS = ("logit", "probability", "log_probability")
+Scale = Literal["softmax", "sigmoid", "probability", "real", "value", "activation"]
+OUTPUTS = ("logit", "probability", "log_probability", "value")
+
+NO_PROBABILITIES = "for numbers that are no probabilities of one class each, use output value"
 
 
 @runtime_checkable
@@ -72,7 +74,7 @@ class Differentiable(Model, Protocol):
 
 def transformed(columns: Any, scale: Scale, output: str, xp: Any) -> Any:
     """Outputs (rows x columns) on the scale that `output` names; `xp` is NumPy or torch."""
-    if output == "logit" or scale in ("value", "activation"):
+    if output in ("logit", "value") or scale in ("real", "value", "activation"):
         return columns
     if scale == "probability":
         return columns if output == "probability" else xp.log(xp.clip(columns, 1e-300, None))
@@ -94,10 +96,17 @@ def choose_output(output: str | None, scale: Scale, name: str) -> str:
         if output not in (None, "activation"):
             raise HarnessError(f"{name} gives activations; leave output out")
         return "activation"
+    if scale == "real":
+        return "value"
     if output is None:
         return "probability" if scale == "probability" else "logit"
     if output not in OUTPUTS:
         raise HarnessError(f"output is one of {', '.join(OUTPUTS)}, not '{output}'")
+    if output == "value":
+        raise HarnessError(
+            f"{name} is a classifier, whose output is a logit or a probability; output value is "
+            "for functions, estimators and torch modules"
+        )
     if output == "logit" and scale == "probability":
         raise HarnessError(
             f"{name} gives probabilities and no logits; use output probability or log_probability"

@@ -61,14 +61,13 @@ def refuse_underivable(values: Any, name: str) -> None:
         raise HarnessError(f"{name} has a step without a derivative; {_INSTEAD}")
 
 
-def steps(end: Any) -> Iterator[tuple[str, bool]]:
-    """Names of autograd's steps, and whether more than one of their inputs depends on features."""
+def steps(end: Any) -> Iterator[tuple[str, Any]]:
+    """Autograd's steps with their names, each once, from the output back to the features."""
     waiting, seen = [end], {end}
     while waiting:
         step = waiting.pop()
-        following = [one for one, _ in step.next_functions if one is not None]
-        yield step.name().split("::")[-1].split("Backward")[0] or step.name(), len(following) > 1
-        for one in following:
-            if one not in seen:
+        yield step.name().split("::")[-1].split("Backward")[0] or step.name(), step
+        for one, _ in step.next_functions:
+            if one is not None and one not in seen:
                 seen.add(one)
                 waiting.append(one)

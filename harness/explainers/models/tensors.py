@@ -12,9 +12,10 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
+from harness.classifiers.distribution import TOLERANCE
 from harness.classifiers.networks import evaluating, fingerprint
 from harness.explainers.models.embeddings import embedded
-from harness.explainers.models.model import Scale
+from harness.explainers.models.model import NO_PROBABILITIES, Scale
 from harness.explainers.models.networks import differentiating
 from harness.explainers.models.reading import ArrayPart, Removal, Size
 from harness.identity import sha256
@@ -61,8 +62,10 @@ class TensorModel:
     """A module, or a function, of tensors that all have one example a row.
 
     - `call`: given tensors as positional arguments, or by name where `inputs` is a mapping; gives
-      rows x classes (an object with `.logits` will do), or one number a row
-    - `scale`: what the outputs are; logits of a softmax unless said otherwise
+      rows x classes, or one number a row: a tensor, the first of a tuple, or `logits` of an object
+      or a mapping (or its only tensor)
+    - `scale`: what the outputs are; logits of a softmax unless said otherwise. Probabilities are
+      checked: none below 0, and of each row the sum is 1 (a single one is at most 1)
     - `arguments`: further arguments, after the inputs or by name. A tensor is taken to have one row
       an example, as in Captum's `additional_forward_args`
     - `channels`: whether an input's second or last axis holds channels of one place
@@ -70,6 +73,7 @@ class TensorModel:
     - `names`: of the entries of a row (columns of a table)
     - `single`: the one output is the log-odds of the second of two classes
     - `samples`: what the rows were made of, in their order
+    - `baseline_of`: what a baseline becomes for a sample, where it is given in the sample's units
     """
 
     def __init__(
@@ -85,6 +89,7 @@ class TensorModel:
         names: Sequence[str] = (),
         single: bool = False,
         samples: Sequence[Sample] = (),
+        baseline_of: Callable[[Sample, Any], Any] | None = None,
         tokens: int = 4096,
     ) -> None:
         import torch
@@ -105,8 +110,13 @@ class TensorModel:
                 "each must have one row an example"
             )
         (self.examples,) = examples
+        if not self.examples:
+            raise HarnessError(
+                f"{self.name}: its inputs have no rows, so there is nothing to explain"
+            )
         self.revision = sha256(fingerprint(call)) if self.module is not None else ""
         self._classes, self._single = tuple(classes), single
+        self._baseline_of = baseline_of
         self.samples = list(samples) or [Sample(str(row), ()) for row in range(self.examples)]
         self._rows = {sample.id: row for row, sample in enumerate(self.samples)}
 
@@ -148,6 +158,8 @@ class TensorModel:
         with context, torch.no_grad():
             found = self._called(stacked, [row for row, _ in left])
         outputs: NDArray[np.float64] = found.detach().double().cpu().numpy()
+        if self.scale == "probability":
+            _check_probabilities(outputs, self.name)
         return outputs
 
     def _called(self, inputs: Sequence[Tensor], rows: Sequence[int]) -> Tensor:
@@ -166,8 +178,7 @@ class TensorModel:
             named |= {name: mine(value) for name, value in self._arguments.items()}
         else:
             given += [mine(value) for value in self._arguments]
-        found = self._call(*given, **named)
-        found = torch.as_tensor(getattr(found, "logits", found))
+        found = _outputs(self._call(*given, **named), self.name)
         if found.ndim == 1:
             found = found[:, None]
         if found.ndim != 2 or len(found) != len(rows):
@@ -199,6 +210,8 @@ class TensorModel:
         if removal.kind == "delete":
             raise HarnessError(f"{self.name} takes tensors, of which nothing can be deleted")
         given: Any = 0 if removal.kind == "mask" else removal.baseline
+        if self._baseline_of is not None and removal.kind == "baseline":
+            given = self._baseline_of(self.samples[row], given)
         several = isinstance(given, (tuple, list)) and len(given) == len(arrays) > 1
         fillers = []
         for place, array in enumerate(arrays):
@@ -269,6 +282,42 @@ class TensorModel:
             return differentiating(self.module)
         context: AbstractContextManager[None] = torch.enable_grad()
         return context
+
+
+def _outputs(said: Any, name: str) -> Tensor:
+    """The tensor of outputs in whatever a module or a function says."""
+    import torch
+
+    found = said
+    if isinstance(said, Mapping):
+        tensors = [value for value in said.values() if isinstance(value, torch.Tensor)]
+        found = said.get("logits", tensors[0] if len(tensors) == 1 else None)
+    elif hasattr(said, "logits"):
+        found = said.logits
+    elif isinstance(said, tuple) and said and isinstance(said[0], torch.Tensor):
+        found = said[0]
+    try:
+        return torch.as_tensor(found)
+    except (RuntimeError, TypeError, ValueError) as error:
+        of = f" of {', '.join(map(str, said))}" if isinstance(said, Mapping) else ""
+        raise HarnessError(
+            f"{name} returned a {type(said).__name__}{of}, in which its outputs cannot be told; "
+            "wrap it in a module that returns rows x classes"
+        ) from error
+
+
+def _check_probabilities(rows: NDArray[np.float64], name: str) -> None:
+    """Raises `HarnessError` where a row is no distribution; a single column may be any share."""
+    import numpy as np
+
+    low, sums = rows.min(axis=1), rows.sum(axis=1)
+    wrong = (low < 0) | (sums > 1 + TOLERANCE)
+    if rows.shape[1] > 1:
+        wrong |= sums < 1 - TOLERANCE
+    if (wrong & np.isfinite(sums)).any():
+        row = rows[int(wrong.argmax())]
+        shown = ", ".join(f"{value:.4g}" for value in row[:5])
+        raise HarnessError(f"{name} returned no probabilities ({shown}); {NO_PROBABILITIES}")
 
 
 def _tokens(reading: TensorReading) -> int:

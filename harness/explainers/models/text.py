@@ -217,17 +217,21 @@ def lengths(kept: NDArray[np.bool_], stand_in: int | None) -> list[int]:
 def replacement(tokenizer: Any, removal: Removal, name: str) -> int | None:
     """The id that takes a removed token's place; `None` where it is deleted.
 
-    Raises `HarnessError` where the tokenizer has no such token.
+    Without a mask or unknown token that is one which says nothing of its own: the end of a text,
+    its beginning, a space, padding. Raises `HarnessError` where the tokenizer has none of these.
     """
     if removal.kind == "delete":
         return None
     if removal.kind == "mask":
-        found = tokenizer.mask_token_id
-        found = tokenizer.unk_token_id if found is None else found
+        names = ("mask_token_id", "unk_token_id", "eos_token_id", "bos_token_id")
+        known = [getattr(tokenizer, name, None) for name in names]
+        space = tokenizer(" ", add_special_tokens=False)["input_ids"]
+        known += [space[0] if len(space) == 1 else None, getattr(tokenizer, "pad_token_id", None)]
+        found = next((one for one in known if one is not None), None)
         if found is None:
             raise HarnessError(
-                f"{name} has neither a mask nor an unknown token; use removal delete, or name a "
-                "token as baseline"
+                f"{name} has no token that could stand for a removed one; use removal delete, or "
+                "name a token as baseline"
             )
         return int(found)
     wanted = removal.baseline

@@ -15,7 +15,7 @@ from harness.explainers.pictures.overlay import overlay
 from harness.explainers.pictures.panel import Panel
 from harness.explainers.pictures.scale import LEGEND_HEIGHT, Scale, amount
 from harness.explainers.pictures.words import words
-from harness.explainers.summary import summary
+from harness.explainers.summary import incomplete, summary
 from harness.records import Attribution, Media, Sample
 
 WIDTH = 640.0
@@ -153,7 +153,9 @@ def _about(attribution: Attribution) -> str:
             f"{amount(attribution.empty, sign=False)} with none (removal {attribution.removal})"
         )
     said += f"; {attribution.evaluations:,} evaluations."
-    if attribution.completeness_error is not None:
+    if missed := incomplete(attribution):
+        said += f" {_sentence(missed)}"
+    elif attribution.completeness_error is not None:
         said += f" Completeness error {_share(attribution.completeness_error)}."
     return neutral(said)
 

