@@ -111,9 +111,18 @@ def of_descent(
             ),
             evaluations=rows,
             notes=(*subject.reading.notes, *descended.notes),
+            held=_held(descended, number, values[number]) if reduce == "sum" else {},
         )
         for number in range(len(values))
     ]
+
+
+def _held(descended: Descended, number: int, values: NDArray[np.float64]) -> dict[str, float]:
+    """What no unit has of a value that was handed out whole: also what features of none have."""
+    if not descended.held:
+        return {}
+    outside = float(descended.values[number].double().sum()) - float(values.sum())
+    return {"special tokens and gaps": outside, **descended.held[number]}
 
 
 def _record(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from harness import fields
 from harness.explainers.attributions.modules import network_of
 from harness.explainers.gradients import Descended
 from harness.explainers.inside import Inside
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 _WHAT = "AttnLRP"
+SOFTMAX = ("taylor", "constant")
 # Values and what else holds relevance must sum to the output, but for rounding.
 _MISS = 0.01
 
@@ -31,9 +33,15 @@ class AttnLRP:
     belong to no unit, such as special tokens. Values and these sum to the output. One forward pass,
     and a backward pass a target.
 
+    With `softmax` "constant" no relevance goes through attention weights, all of it through what
+    they weigh (conservative propagation): then, in a network without biases and other constants,
+    the features alone sum to the output.
+
     Source: Achtibat, Hatefi, Dreyer, Jain, Wiegand, Lapuschkin and Samek 2024, "AttnLRP:
     Attention-Aware Layer-Wise Relevance Propagation for Transformers", section 3; log-softmax and
-    log-sum-exp by the same expansion, for log-probabilities of an answer. Raises `HarnessError` for
+    log-sum-exp by the same expansion, for log-probabilities of an answer. Constant weights: Ali,
+    Schnake, Eberle, Montavon, Müller and Wolf 2022, "XAI for Transformers: Better Explanations
+    through Conservative Propagation". Raises `HarnessError` for
     a function on the way that there is no rule for, for an output other than the network's own, and
     where the sum misses the output by more than 1 % of the larger of the output and 1 % of the
     outputs' range.
@@ -42,8 +50,9 @@ class AttnLRP:
     reduce = "sum"
     deterministic = True
 
-    def __init__(self) -> None:
-        self.settings: Mapping[str, Any] = {}
+    def __init__(self, softmax: str = "taylor") -> None:
+        fields.one_of("explainer 'attn_lrp'", SOFTMAX, softmax=softmax)
+        self.settings: Mapping[str, Any] = {"softmax": softmax}
 
     def attribute(self, inside: Inside) -> Descended:
         """Values of targets x features x ...."""
@@ -60,7 +69,7 @@ class AttnLRP:
             )
         ledger = Ledger()
         points = inside.slope.x.detach().clone()[None].requires_grad_(True)
-        with Rules(ledger):
+        with Rules(ledger, self.settings["softmax"] == "constant"):
             outputs = model.forward([inside.reading], points)[0]
         if outputs.grad_fn is None:
             raise HarnessError(f"{_WHAT}: what {model.name} says does not depend on its input")

@@ -40,10 +40,10 @@ _ONLY_INSIDE = {
 # Sizes that a norm divides by.
 _SCALES = {"linalg_norm", "linalg_vector_norm", "norm", "reciprocal", "rsqrt", "sqrt", "std", "var"}
 _TAYLOR = {"log_softmax", "logsumexp", "softmax", "special_log_softmax", "special_softmax"}
-_PRODUCTS = {
-    "__imul__", "__matmul__", "__mul__", "__rmatmul__", "__rmul__", "bilinear", "bmm", "dot",
-    "einsum", "inner", "linear", "matmul", "mm", "mul", "multiply", "mv", "outer", "tensordot",
-    "conv1d", "conv2d", "conv3d",
+_TIMES = {"__imul__", "__mul__", "__rmul__", "mul", "multiply"}
+_PRODUCTS = _TIMES | {
+    "__matmul__", "__rmatmul__", "bilinear", "bmm", "conv1d", "conv2d", "conv3d", "dot", "einsum",
+    "inner", "linear", "matmul", "mm", "mv", "outer", "tensordot",
 }  # fmt: skip
 _QUOTIENTS = {"__itruediv__", "__rdiv__", "__rtruediv__", "__truediv__", "div", "divide", "true_divide"}
 # Sums, and what lays things side by side: constants among what goes in hold relevance.
@@ -60,10 +60,13 @@ _ADDED = {
     "conv_transpose1d": (2, "bias"), "conv_transpose2d": (2, "bias"), "linear": (2, "bias"),
 }  # fmt: skip
 # What leaves each number at its place, so that a function of each number alone stays one.
-_IN_PLACE = _ACTIVATIONS | _ONLY_INSIDE | _SCALES | _PRODUCTS | _QUOTIENTS | _SUMS | {
-    "bfloat16", "clone", "contiguous", "double", "float", "half", "neg", "pow", "relu", "to", "type",
-    "type_as",
+_IN_PLACE = _ACTIVATIONS | _ONLY_INSIDE | _SCALES | _TIMES | _QUOTIENTS | {
+    "__add__", "__iadd__", "__isub__", "__pow__", "__radd__", "__rsub__", "__sub__", "abs", "add",
+    "bfloat16", "clone", "contiguous", "double", "float", "half", "neg", "pow", "relu", "rsub", "sub",
+    "subtract", "to", "type", "type_as",
 }  # fmt: skip
+_QUOTIENT = "division by what depends on the input"
+_WEIGHTS = "softmax that is not multiplied"
 # Functions written in Python that hand themselves to a mode whole; they are run step by step.
 _STEPWISE = {"multi_head_attention_forward", "normalize"}
 
@@ -79,12 +82,13 @@ class _Origin:
 class Rules(TorchFunctionMode):
     """Within the block, functions of torch hand relevance back by the rules of AttnLRP.
 
-    What depends on the input is what requires a gradient, so parameters must require none.
+    What depends on the input is what requires a gradient, so parameters must require none. With
+    `weights_constant`, what a softmax gives is a constant where it is multiplied.
     """
 
-    def __init__(self, ledger: Ledger) -> None:
+    def __init__(self, ledger: Ledger, weights_constant: bool = False) -> None:
         super().__init__()
-        self._ledger = ledger
+        self._ledger, self._weights_constant = ledger, weights_constant
         self._origins = WeakTensorKeyDictionary()
 
     def __torch_function__(
@@ -115,6 +119,8 @@ class Rules(TorchFunctionMode):
             return func(*args, **kwargs)
         if name in _TAYLOR:
             x, call = _first(func, args, kwargs)
+            if name == "softmax" and self._weights_constant:
+                return NoRule.apply(x, call(x.detach()), _WEIGHTS)
             return TaylorRule.apply(x, call, name, self._ledger)
         if name in _ACTIVATIONS | _ONLY_INSIDE | _SCALES or name in ("pow", "__pow__", "__rpow__"):
             return self._alone(func, name, args, kwargs)
@@ -151,7 +157,7 @@ class Rules(TorchFunctionMode):
         args, kwargs = _replaced((args, kwargs), scales, [one.detach() for one in scales])
         if len(kept) < 2:
             return func(*args, **kwargs)
-        if name in ("mul", "multiply", "__mul__", "__rmul__", "__imul__"):
+        if name in _TIMES:
             root = self._root(kept)
             value = func(*_detached(args), **_detached(kwargs))
             if root is not None and root.shape == value.shape:
@@ -182,7 +188,7 @@ class Rules(TorchFunctionMode):
             return func(*args, **kwargs)
         if not _depends(above):
             value = func(*_detached(args), **_detached(kwargs))
-            return NoRule.apply(below, value, "division by what depends on the input")
+            return NoRule.apply(below, value, _QUOTIENT)
         root = self._root([above, below])
         if root is not None:
             value = func(*_detached(args), **_detached(kwargs))
@@ -276,7 +282,7 @@ class Rules(TorchFunctionMode):
         """Remembers what came out, of what went in."""
         name = name.rstrip("_") if not name.startswith("__") else name
         scale = name in _SCALES or all(self._origin(one).scale for one in moving)
-        scale = scale or _negative_power(found)
+        scale = scale or _is_divisor(found)
         root = self._root(moving) if name in _IN_PLACE else None
         for one in _depending(found):
             same = root is not None and root.shape == one.shape
@@ -319,8 +325,9 @@ def _group_norm(
 
 def _batch_norm(
     _: Rules, x: Tensor, mean: Any, variance: Any, weight: Any = None, bias: Any = None,
-    training: bool = False, __: float = 0.1, eps: float = 1e-5,
+    training: bool = False, momentum: float = 0.1, eps: float = 1e-5,
 ) -> Tensor:  # fmt: skip
+    del momentum
     if training or mean is None:
         return functional.batch_norm(x, None, None, weight, bias, True)
     scale = (variance + eps).rsqrt()
@@ -446,9 +453,12 @@ def _holds_zero(name: str, args: Any, kwargs: Mapping[str, Any]) -> bool:
     return name in ("erf", "expm1", "log1p", "sin")
 
 
-def _negative_power(found: Any) -> bool:
-    """Whether something is a power that a norm divides by."""
-    return isinstance(found, Tensor) and getattr(found.grad_fn, "step", "") == "pow"
+def _is_divisor(found: Any) -> bool:
+    """Whether something counts as a constant in products: a power that a norm divides by, a
+    reciprocal, or weights of attention."""
+    if not isinstance(found, Tensor) or not str(found.grad_fn).startswith("<torch.autograd.function.NoRule"):
+        return False
+    return found.grad_fn.step in (_QUOTIENT, _WEIGHTS, "pow")
 
 
 def _written_into(name: str, args: Any) -> str:

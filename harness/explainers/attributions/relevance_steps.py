@@ -144,7 +144,7 @@ _OURS = {"IdentityRule", "UniformRule", "TaylorRule"}
 _LINEAR = set("""
     AccumulateGrad AdaptiveAvgPool1D AdaptiveAvgPool2D AdaptiveAvgPool3D Add Addbmm Addcmul Addmm
     Addmv Alias AsStrided AvgPool1D AvgPool2D AvgPool3D Baddbmm Bmm Cat Clone ConstantPadNd
-    Contiguous Convolution Copy CopySlices Cumsum Diagonal Div Dot Expand Flip Gather Im2Col Index
+    Contiguous Convolution Copy CopySlices Cumsum Diagonal Div Dot Expand Flip Gather GroupedMm Im2Col Index
     IndexAdd IndexCopy IndexFill IndexPut IndexSelect MaskedFill MaskedScatter MaskedSelect Mean
     MkldnnAdaptiveAvgPool2D MkldnnConvolution Mm Mul Mv Narrow Neg Permute PixelShuffle
     PixelUnshuffle Repeat RepeatInterleave Reshape ReshapeAlias Roll Rsub Scatter ScatterAdd Select
@@ -157,8 +157,8 @@ _LINEAR = set("""
 # Of these, the inputs that are multiplied with one another: one alone may depend on the input.
 _FACTORS = {
     "Addbmm": (1, 2), "Addcmul": (1, 2), "Addmm": (1, 2), "Addmv": (1, 2), "Baddbmm": (1, 2),
-    "Bmm": (0, 1), "Convolution": (0, 1), "Dot": (0, 1), "MkldnnConvolution": (0, 1),
-    "Mm": (0, 1), "Mul": (0, 1), "Mv": (0, 1), "PreluKernel": (0, 1),
+    "Bmm": (0, 1), "Convolution": (0, 1), "Dot": (0, 1), "GroupedMm": (0, 1),
+    "MkldnnConvolution": (0, 1), "Mm": (0, 1), "Mul": (0, 1), "Mv": (0, 1), "PreluKernel": (0, 1),
 }  # fmt: skip
 
 

@@ -155,6 +155,9 @@ def _about(attribution: Attribution) -> str:
     said += f"; {attribution.evaluations:,} evaluations."
     if attribution.completeness_error is not None:
         said += f" Completeness error {_share(attribution.completeness_error)}."
+    if attribution.held:
+        held = ", ".join(f"{amount(value)} ({name})" for name, value in attribution.held.items())
+        said += f" No unit has {held}."
     return neutral(said)
 
 
