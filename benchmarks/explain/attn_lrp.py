@@ -4,8 +4,8 @@ over the ten words of a text, on a small transformer trained here.
     python benchmarks/explain/attn_lrp.py [--texts 60] [--steps 400] [--seed 0]
 
 The classifier is a BERT of two layers, trained on texts of ten invented words of which some count
-for a class, some against it, and some turn the word behind them round. Shapley values are exact (all
-1,024 sets, removal by the mask token, logit of the predicted class), of the same classifier.
+for a class, some against it, and some turn the word behind them round. Shapley values are exact
+(all 1,024 sets, removal by the mask token, logit of the predicted class), of the same classifier.
 """
 
 from __future__ import annotations

@@ -91,8 +91,8 @@ def explain(
     seen: list[Sample] = []
     for block in blocks(
         classifier, samples, unit, target=target, output=output, removal=removal,
-        baseline=baseline, background=background, reduce=reduce, budget=budget, seed=seed, batch_tokens=batch_tokens,
-        progress=progress, beside=beside, **inputs,
+        baseline=baseline, background=background, reduce=reduce, budget=budget, seed=seed,
+        batch_tokens=batch_tokens, progress=progress, beside=beside, **inputs,
     ):  # fmt: skip
         attributed = block.explained(methods)
         found += [

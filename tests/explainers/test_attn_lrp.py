@@ -201,7 +201,9 @@ def test_one_block_is_propagated_as_by_hand(target: int) -> None:
     assert found.held[target] == pytest.approx({"biases and constants": biases, "softmax": shifts})
 
 
-@pytest.mark.parametrize("activation", ["gelu_new", "quick_gelu", "gelu_python", "relu2", "mish", "silu"])
+@pytest.mark.parametrize(
+    "activation", ["gelu_new", "quick_gelu", "gelu_python", "relu2", "mish", "silu"]
+)
 def test_an_activation_that_is_spelt_out_hands_on_all_relevance(activation: str) -> None:
     act = hf.activations.ACT2FN[activation]
     net = torch.nn.Sequential(
@@ -241,7 +243,9 @@ def test_a_norm_however_written_keeps_its_scale(norm: Any) -> None:
     net = torch.nn.Sequential(norm(), torch.nn.Linear(4, 2, bias=False)).double()
     x = drawn(1, 4)
     found = inspect(AttnLRP(), tensors(net, x), tensors(net, x).samples[0])
-    np.testing.assert_allclose(found.values[..., 0], (net[1].weight * net[0](x)).detach(), atol=1e-6)
+    np.testing.assert_allclose(
+        found.values[..., 0], (net[1].weight * net[0](x)).detach(), atol=1e-6
+    )
 
 
 def test_batch_and_group_norm_and_convolutions_sum_with_their_constants() -> None:
@@ -291,11 +295,11 @@ class Without(torch.nn.Module):
 
 class Own(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, x: torch.Tensor) -> torch.Tensor:
+    def forward(_: Any, x: torch.Tensor) -> torch.Tensor:
         return x.sin()
 
     @staticmethod
-    def backward(ctx: Any, gradient: torch.Tensor) -> torch.Tensor:
+    def backward(_: Any, gradient: torch.Tensor) -> torch.Tensor:
         return gradient
 
 

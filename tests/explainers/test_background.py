@@ -76,11 +76,9 @@ def test_outputs_are_averaged_on_their_own_scale(output: str) -> None:
         filled[:, sorted(kept)] = x[:, sorted(kept)]
         return float(scales[output](curved(filled))[:, 1].mean())
 
-    (found,) = harness.explain(
-        curved, x, "exact_shapley", background=rows, target=1, output=output
-    )
+    (found,) = harness.explain(curved, x, "exact_shapley", background=rows, target=1, output=output)
     np.testing.assert_allclose(found.values, shapley(worth, 4), atol=1e-9)
-    assert found.output == output and found.removal == "background"
+    assert (found.output, found.removal) == (output, "background")
 
 
 def test_no_input_is_evaluated_twice_and_each_row_counts_in_the_budget() -> None:

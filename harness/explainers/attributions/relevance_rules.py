@@ -15,10 +15,10 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 from torch.utils.weak import WeakTensorKeyDictionary
 
+from harness.explainers.attributions.relevance_fused import SPELT_OUT
 from harness.explainers.attributions.relevance_steps import (
     IdentityRule,
     Ledger,
@@ -45,11 +45,19 @@ _PRODUCTS = _TIMES | {
     "__matmul__", "__rmatmul__", "bilinear", "bmm", "conv1d", "conv2d", "conv3d", "dot", "einsum",
     "inner", "linear", "matmul", "mm", "mv", "outer", "tensordot",
 }  # fmt: skip
-_QUOTIENTS = {"__itruediv__", "__rdiv__", "__rtruediv__", "__truediv__", "div", "divide", "true_divide"}
+_QUOTIENTS = {
+    "__itruediv__",
+    "__rdiv__",
+    "__rtruediv__",
+    "__truediv__",
+    "div",
+    "divide",
+    "true_divide",
+}
 # Sums, and what lays things side by side: constants among what goes in hold relevance.
 _SUMS = {
-    "__add__", "__iadd__", "__isub__", "__radd__", "__rsub__", "__setitem__", "__sub__", "add", "cat",
-    "concat", "concatenate", "copy", "hstack", "index_put", "masked_fill", "masked_scatter",
+    "__add__", "__iadd__", "__isub__", "__radd__", "__rsub__", "__setitem__", "__sub__", "add",
+    "cat", "concat", "concatenate", "copy", "hstack", "index_put", "masked_fill", "masked_scatter",
     "maximum", "minimum", "rsub", "scatter", "slice_scatter", "stack", "sub", "subtract", "vstack",
     "where",
 }  # fmt: skip
@@ -62,8 +70,8 @@ _ADDED = {
 # What leaves each number at its place, so that a function of each number alone stays one.
 _IN_PLACE = _ACTIVATIONS | _ONLY_INSIDE | _SCALES | _TIMES | _QUOTIENTS | {
     "__add__", "__iadd__", "__isub__", "__pow__", "__radd__", "__rsub__", "__sub__", "abs", "add",
-    "bfloat16", "clone", "contiguous", "double", "float", "half", "neg", "pow", "relu", "rsub", "sub",
-    "subtract", "to", "type", "type_as",
+    "bfloat16", "clone", "contiguous", "double", "float", "half", "neg", "pow", "relu", "rsub",
+    "sub", "subtract", "to", "type", "type_as",
 }  # fmt: skip
 _QUOTIENT = "division by what depends on the input"
 _WEIGHTS = "softmax that is not multiplied"
@@ -92,7 +100,11 @@ class Rules(TorchFunctionMode):
         self._origins = WeakTensorKeyDictionary()
 
     def __torch_function__(
-        self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
+        self,
+        func: Any,
+        types: Any,
+        args: Sequence[Any] = (),
+        kwargs: Mapping[str, Any] | None = None,
     ) -> Any:
         del types
         kwargs = dict(kwargs or {})
@@ -109,9 +121,9 @@ class Rules(TorchFunctionMode):
 
     def _called(self, func: Any, name: str, args: Any, kwargs: dict[str, Any]) -> Any:
         moving = _depending((args, kwargs))
-        if name in _WHOLE:
+        if name in SPELT_OUT:
             with self:
-                return _WHOLE[name](self, *args, **kwargs)
+                return SPELT_OUT[name](*args, **kwargs)
         if name in _STEPWISE:
             with self:
                 return _opened(func)(*args, **kwargs)
@@ -180,8 +192,8 @@ class Rules(TorchFunctionMode):
         return UniformRule.apply(call, *kept)
 
     def _quotient(self, func: Any, name: str, args: Any, kwargs: dict[str, Any]) -> Any:
-        """What is divided by is kept as it is; a share of what it is itself made of is a function of
-        each number alone."""
+        """What is divided by is kept as it is; a share of what it is itself made of is a function
+        of each number alone."""
         values = [*args, *kwargs.values()]
         above, below = values[:2][::-1] if name in ("__rdiv__", "__rtruediv__") else values[:2]
         if not _depends(below):
@@ -217,14 +229,24 @@ class Rules(TorchFunctionMode):
                 plain = value.is_floating_point() and not value.requires_grad
                 return self._ledger.constant(value) if plain else value
             if isinstance(value, int | float) and not isinstance(value, bool) and value != 0:
-                return self._ledger.constant(torch.tensor(value, dtype=like.dtype, device=like.device))
+                return self._ledger.constant(
+                    torch.tensor(value, dtype=like.dtype, device=like.device)
+                )
             if isinstance(value, tuple | list):
                 return type(value)(known(one) for one in value)
             return value
 
         # Numbers elsewhere are places and dimensions.
         numbers = {"masked_fill": (2,), "where": (1, 2), "__setitem__": (2,)}.get(name, (0, 1))
-        if name in ("cat", "concat", "concatenate", "stack", "index_put", "scatter", "slice_scatter"):
+        if name in (
+            "cat",
+            "concat",
+            "concatenate",
+            "stack",
+            "index_put",
+            "scatter",
+            "slice_scatter",
+        ):
             numbers = ()
         mine = tuple(
             known(one) if place in numbers or not isinstance(one, int | float) else one
@@ -288,94 +310,6 @@ class Rules(TorchFunctionMode):
             same = root is not None and root.shape == one.shape
             if same or scale:
                 self._origins[one] = _Origin(root if same and root is not None else one, scale)
-
-
-# --- functions that are decomposed ------------------------------------------------------------
-
-
-def _layer_norm(
-    _: Rules, x: Tensor, shape: Sequence[int], weight: Any = None, bias: Any = None,
-    eps: float = 1e-5, *__: Any,
-) -> Tensor:  # fmt: skip
-    dims = tuple(range(-len(shape), 0))
-    centred = x - x.mean(dim=dims, keepdim=True)
-    with torch.no_grad():
-        scale = (centred.detach().pow(2).mean(dim=dims, keepdim=True) + eps).rsqrt()
-    return _affine(centred * scale, weight, bias)
-
-
-def _rms_norm(
-    _: Rules, x: Tensor, shape: Sequence[int], weight: Any = None, eps: float | None = None
-) -> Tensor:
-    dims = tuple(range(-len(shape), 0))
-    eps = torch.finfo(x.dtype).eps if eps is None else eps
-    with torch.no_grad():
-        scale = (x.detach().pow(2).mean(dim=dims, keepdim=True) + eps).rsqrt()
-    return _affine(x * scale, weight, None)
-
-
-def _group_norm(
-    rules: Rules, x: Tensor, groups: int, weight: Any = None, bias: Any = None, eps: float = 1e-5,
-    *_: Any,
-) -> Tensor:  # fmt: skip
-    grouped = x.reshape(len(x), groups, -1)
-    normed = _layer_norm(rules, grouped, grouped.shape[-1:], eps=eps).reshape(x.shape)
-    return _affine(normed, _by_channel(weight, x), _by_channel(bias, x))
-
-
-def _batch_norm(
-    _: Rules, x: Tensor, mean: Any, variance: Any, weight: Any = None, bias: Any = None,
-    training: bool = False, momentum: float = 0.1, eps: float = 1e-5,
-) -> Tensor:  # fmt: skip
-    del momentum
-    if training or mean is None:
-        return functional.batch_norm(x, None, None, weight, bias, True)
-    scale = (variance + eps).rsqrt()
-    scaled = (x - _by_channel(mean, x)) * _by_channel(scale, x)
-    return _affine(scaled, _by_channel(weight, x), _by_channel(bias, x))
-
-
-def _attention(
-    _: Rules, query: Tensor, key: Tensor, value: Tensor, attn_mask: Any = None,
-    dropout_p: float = 0.0, is_causal: bool = False, scale: float | None = None,
-    enable_gqa: bool = False,
-) -> Tensor:  # fmt: skip
-    """Scaled dot-product attention, spelt out."""
-    del dropout_p  # networks are explained as they are evaluated
-    if enable_gqa:
-        key, value = (
-            one.repeat_interleave(query.shape[-3] // one.shape[-3], dim=-3) for one in (key, value)
-        )
-    scale = query.shape[-1] ** -0.5 if scale is None else scale
-    scores = torch.matmul(query, key.transpose(-2, -1)) * scale
-    if is_causal:
-        shape = query.shape[-2], key.shape[-2]
-        attn_mask = torch.ones(shape, dtype=torch.bool, device=query.device).tril()
-    if attn_mask is not None and attn_mask.dtype == torch.bool:
-        scores = scores.masked_fill(~attn_mask, float("-inf"))
-    elif attn_mask is not None:
-        scores = scores + attn_mask
-    return torch.matmul(torch.softmax(scores, dim=-1), value)
-
-
-def _glu(_: Rules, x: Tensor, dim: int = -1) -> Tensor:
-    value, gate = x.chunk(2, dim)
-    return value * torch.sigmoid(gate)
-
-
-def _affine(x: Tensor, weight: Any, bias: Any) -> Tensor:
-    x = x if weight is None else x * weight
-    return x if bias is None else x + bias
-
-
-def _by_channel(values: Any, x: Tensor) -> Any:
-    return None if values is None else values.reshape(1, -1, *[1] * (x.ndim - 2))
-
-
-_WHOLE: dict[str, Callable[..., Tensor]] = {
-    "batch_norm": _batch_norm, "glu": _glu, "group_norm": _group_norm, "layer_norm": _layer_norm,
-    "rms_norm": _rms_norm, "scaled_dot_product_attention": _attention,
-}  # fmt: skip
 
 
 # --- arguments --------------------------------------------------------------------------------
@@ -456,9 +390,9 @@ def _holds_zero(name: str, args: Any, kwargs: Mapping[str, Any]) -> bool:
 def _is_divisor(found: Any) -> bool:
     """Whether something counts as a constant in products: a power that a norm divides by, a
     reciprocal, or weights of attention."""
-    if not isinstance(found, Tensor) or not str(found.grad_fn).startswith("<torch.autograd.function.NoRule"):
-        return False
-    return found.grad_fn.step in (_QUOTIENT, _WEIGHTS, "pow")
+    step = found.grad_fn if isinstance(found, Tensor) else None
+    own = step is not None and step.name() == "NoRuleBackward"
+    return own and getattr(step, "step", "") in (_QUOTIENT, _WEIGHTS, "pow")
 
 
 def _written_into(name: str, args: Any) -> str:

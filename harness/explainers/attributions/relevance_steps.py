@@ -141,19 +141,23 @@ def _relevance(gradient: Tensor, value: Tensor) -> Tensor:
 _OURS = {"IdentityRule", "UniformRule", "TaylorRule"}
 # Steps of autograd that are linear in what depends on the input, or choose among it: they hand
 # relevance on by their own gradients (the epsilon rule, epsilon towards 0).
-_LINEAR = set("""
-    AccumulateGrad AdaptiveAvgPool1D AdaptiveAvgPool2D AdaptiveAvgPool3D Add Addbmm Addcmul Addmm
-    Addmv Alias AsStrided AvgPool1D AvgPool2D AvgPool3D Baddbmm Bmm Cat Clone ConstantPadNd
-    Contiguous Convolution Copy CopySlices Cumsum Diagonal Div Dot Expand Flip Gather GroupedMm Im2Col Index
-    IndexAdd IndexCopy IndexFill IndexPut IndexSelect MaskedFill MaskedScatter MaskedSelect Mean
-    MkldnnAdaptiveAvgPool2D MkldnnConvolution Mm Mul Mv Narrow Neg Permute PixelShuffle
-    PixelUnshuffle Repeat RepeatInterleave Reshape ReshapeAlias Roll Rsub Scatter ScatterAdd Select
-    SelectScatter Slice SliceScatter Split SplitWithSizes Squeeze Stack Sub Sum T ToCopy Transpose
-    Tril Triu Unbind Unfold UnsafeSplit UnsafeView Unsqueeze UpsampleBicubic2D UpsampleBilinear2D
-    UpsampleNearest1D UpsampleNearest2D View ViewAsComplex ViewAsReal Where
-    Abs AdaptiveMaxPool2D Amax Amin LeakyRelu Max MaxPool2DWithIndices MaxPool3DWithIndices Maximum
-    Min Minimum PreluKernel Relu Sort Topk
-""".split())  # fmt: skip
+_LINEAR = {
+    "Abs", "AccumulateGrad", "AdaptiveAvgPool1D", "AdaptiveAvgPool2D", "AdaptiveAvgPool3D",
+    "AdaptiveMaxPool2D", "Add", "Addbmm", "Addcmul", "Addmm", "Addmv", "Alias", "Amax", "Amin",
+    "AsStrided", "AvgPool1D", "AvgPool2D", "AvgPool3D", "Baddbmm", "Bmm", "Cat", "Clone",
+    "ConstantPadNd", "Contiguous", "Convolution", "Copy", "CopySlices", "Cumsum", "Diagonal",
+    "Div", "Dot", "Expand", "Flip", "Gather", "GroupedMm", "Im2Col", "Index", "IndexAdd",
+    "IndexCopy", "IndexFill", "IndexPut", "IndexSelect", "LeakyRelu", "MaskedFill",
+    "MaskedScatter", "MaskedSelect", "Max", "MaxPool2DWithIndices", "MaxPool3DWithIndices",
+    "Maximum", "Mean", "Min", "Minimum", "MkldnnAdaptiveAvgPool2D", "MkldnnConvolution", "Mm",
+    "Mul", "Mv", "Narrow", "Neg", "Permute", "PixelShuffle", "PixelUnshuffle", "PreluKernel",
+    "Relu", "Repeat", "RepeatInterleave", "Reshape", "ReshapeAlias", "Roll", "Rsub", "Scatter",
+    "ScatterAdd", "Select", "SelectScatter", "Slice", "SliceScatter", "Sort", "Split",
+    "SplitWithSizes", "Squeeze", "Stack", "Sub", "Sum", "T", "ToCopy", "Topk", "Transpose",
+    "Tril", "Triu", "Unbind", "Unfold", "UnsafeSplit", "UnsafeView", "Unsqueeze",
+    "UpsampleBicubic2D", "UpsampleBilinear2D", "UpsampleNearest1D", "UpsampleNearest2D", "View",
+    "ViewAsComplex", "ViewAsReal", "Where",
+}  # fmt: skip
 # Of these, the inputs that are multiplied with one another: one alone may depend on the input.
 _FACTORS = {
     "Addbmm": (1, 2), "Addcmul": (1, 2), "Addmm": (1, 2), "Addmv": (1, 2), "Baddbmm": (1, 2),
@@ -172,7 +176,7 @@ def without_rule(end: Any) -> str | None:
         name = step.name().split("::")[-1].split("Backward")[0] or step.name()
         if name not in _OURS and name not in _LINEAR:
             return str(getattr(step, "step", name))
-        if name == "Div" and following[1] is not None:
+        if name == "Div" and any(following[1:]):
             return "division by what depends on the input"
         if name in _FACTORS and all(
             place < len(following) and following[place] is not None for place in _FACTORS[name]

@@ -1,5 +1,5 @@
-"""A background set as removal: what is removed is filled from each of many rows, and the outputs are
-averaged, as in the interventional Shapley expectation (Lundberg and Lee 2017, equation 11)."""
+"""A background set as removal: what is removed is filled from each of many rows, and the outputs
+are averaged, as in the interventional Shapley expectation (Lundberg and Lee 2017, equation 11)."""
 
 from __future__ import annotations
 
@@ -216,13 +216,16 @@ def _rows_of(model: Model, rows: Any) -> list[Any]:
         arrays = [_array(one) for one in several]
         if any(one.ndim < 2 for one in arrays) or len({len(one) for one in arrays}) != 1:
             raise HarnessError(
-                f"the background set of {model.name} is an array with one row each, as its inputs are"
+                f"the background set of {model.name} is an array with one row each, "
+                "as its inputs are"
             )
         return [[model.placed(one[row]) for one in arrays] for row in range(len(arrays[0]))]
     from harness.explainers.models.choose import samples_of
 
     if isinstance(rows, np.ndarray | Mapping) or not isinstance(rows, Iterable):
-        raise HarnessError(f"the background set of {model.name} is a list of inputs as it takes them")
+        raise HarnessError(
+            f"the background set of {model.name} is a list of inputs as it takes them"
+        )
     return samples_of(list(rows))
 
 
@@ -247,9 +250,7 @@ def _fitting(
     if found != wanted:
         shapes = [" and ".join(" x ".join(map(str, one)) for one in two) for two in (found, wanted)]
         raise HarnessError(f"{where} is {shapes[0]}, where the sample is {shapes[1]}")
-    return tuple(
-        array.astype(part.array.dtype) for array, part in zip(arrays, parts, strict=True)
-    )
+    return tuple(array.astype(part.array.dtype) for array, part in zip(arrays, parts, strict=True))
 
 
 def _content_hash(content: Any) -> bytes:
