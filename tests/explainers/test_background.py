@@ -191,3 +191,18 @@ def test_gradient_methods_are_refused() -> None:
     net = torch.nn.Linear(4, 2).double()
     with pytest.raises(HarnessError, match="over a background set has none"):
         harness.explain(net, drawn(1, 4), "saliency", background=drawn(2, 4))
+
+
+@pytest.mark.parametrize("metric", ["deletion", "insertion", "infidelity", "sensitivity_n"])
+def test_metrics_remove_by_the_background_too(metric: str) -> None:
+    x, row = drawn(1, 4), drawn(1, 4, seed=5)
+
+    def measured(**removal: Any) -> list[float]:
+        found = harness.evaluate(
+            curved, x, "exact_shapley", metrics=[metric], target=0, classes=["a", "b"], **removal
+        )
+        return [one.value for one in found.measurements if one.method == "exact_shapley"]
+
+    alone = measured(background=row)
+    assert alone == pytest.approx(measured(baseline=row[0]), abs=1e-9)
+    assert measured(background=torch.cat([row, drawn(2, 4, seed=6)])) != pytest.approx(alone)

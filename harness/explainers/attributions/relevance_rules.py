@@ -20,11 +20,11 @@ from torch.utils.weak import WeakTensorKeyDictionary
 
 from harness.explainers.attributions.relevance_fused import SPELT_OUT
 from harness.explainers.attributions.relevance_steps import (
-    IdentityRule,
     Ledger,
-    NoRule,
-    TaylorRule,
-    UniformRule,
+    identity_rule,
+    no_rule,
+    taylor_rule,
+    uniform_rule,
 )
 
 # Functions of each number alone that may stand by themselves, and those that may only be part of
@@ -132,8 +132,8 @@ class Rules(TorchFunctionMode):
         if name in _TAYLOR:
             x, call = _first(func, args, kwargs)
             if name == "softmax" and self._weights_constant:
-                return NoRule.apply(x, call(x.detach()), _WEIGHTS)
-            return TaylorRule.apply(x, call, name, self._ledger)
+                return no_rule(x, call(x.detach()), _WEIGHTS)
+            return taylor_rule(x, call, name, self._ledger)
         if name in _ACTIVATIONS | _ONLY_INSIDE | _SCALES or name in ("pow", "__pow__", "__rpow__"):
             return self._alone(func, name, args, kwargs)
         if name in _ADDED:
@@ -159,8 +159,8 @@ class Rules(TorchFunctionMode):
             power = args[1] if len(args) > 1 else kwargs.get("exponent")
             inside = not isinstance(power, int | float) or power < 1
         if inside or name in _SCALES or name == "__rpow__":
-            return _each(value, lambda one: NoRule.apply(x, one, name.strip("_")))
-        return IdentityRule.apply(x, value, name, self._ledger)
+            return _each(value, lambda one: no_rule(x, one, name.strip("_")))
+        return identity_rule(x, value, name, self._ledger)
 
     def _product(self, func: Any, name: str, args: Any, kwargs: dict[str, Any]) -> Any:
         factors = _factors(name, args, kwargs)
@@ -173,7 +173,7 @@ class Rules(TorchFunctionMode):
             root = self._root(kept)
             value = func(*_detached(args), **_detached(kwargs))
             if root is not None and root.shape == value.shape:
-                return IdentityRule.apply(root, value, name, self._ledger)
+                return identity_rule(root, value, name, self._ledger)
         added = [one for one in _depending((args, kwargs)) if not _among(one, factors)]
 
         def call(*several: Tensor) -> Tensor:
@@ -186,10 +186,11 @@ class Rules(TorchFunctionMode):
             bare = (*args[:place], None, *args[place + 1 :]) if len(args) > place else args
             named = {k: v for k, v in kwargs.items() if k != key}
             with self:
-                return func(*bare, **named) + added[0]
+                whole: Tensor = func(*bare, **named) + added[0]
+                return whole
         detached = [one.detach() for one in kept]
         args, kwargs = _replaced((args, kwargs), kept, detached)
-        return UniformRule.apply(call, *kept)
+        return uniform_rule(call, *kept)
 
     def _quotient(self, func: Any, name: str, args: Any, kwargs: dict[str, Any]) -> Any:
         """What is divided by is kept as it is; a share of what it is itself made of is a function
@@ -200,12 +201,12 @@ class Rules(TorchFunctionMode):
             return func(*args, **kwargs)
         if not _depends(above):
             value = func(*_detached(args), **_detached(kwargs))
-            return NoRule.apply(below, value, _QUOTIENT)
+            return no_rule(below, value, _QUOTIENT)
         root = self._root([above, below])
         if root is not None:
             value = func(*_detached(args), **_detached(kwargs))
             if root.shape == value.shape:
-                return IdentityRule.apply(root, value, "div", self._ledger)
+                return identity_rule(root, value, "div", self._ledger)
         args, kwargs = _replaced((args, kwargs), [below], [below.detach()])
         return func(*args, **kwargs)
 
@@ -215,7 +216,8 @@ class Rules(TorchFunctionMode):
         with self:
             product = torch.matmul(one, two)
             product = product.sum(dim=0) if name == "addbmm" else product
-            return beta * added + alpha * product
+            whole: Tensor = beta * added + alpha * product
+            return whole
 
     # --- constants ----------------------------------------------------------------------------
 
@@ -292,8 +294,8 @@ class Rules(TorchFunctionMode):
     # --- what is known of tensors ---------------------------------------------------------------
 
     def _origin(self, tensor: Tensor) -> _Origin:
-        found: _Origin | None = self._origins.get(tensor)
-        return _Origin(tensor) if found is None else found
+        known: _Origin = self._origins[tensor] if tensor in self._origins else _Origin(tensor)
+        return known
 
     def _root(self, several: Sequence[Tensor]) -> Tensor | None:
         """What all of these are functions of, number by number."""

@@ -120,6 +120,12 @@ class NoRule(torch.autograd.Function):
         raise RuntimeError("relevance reached a step without a rule")
 
 
+identity_rule: Callable[..., Tensor] = IdentityRule.apply
+uniform_rule: Callable[..., Tensor] = UniformRule.apply
+taylor_rule: Callable[..., Tensor] = TaylorRule.apply
+no_rule: Callable[..., Tensor] = NoRule.apply
+
+
 def _differentiated(
     call: Callable[..., Tensor], inputs: Sequence[Tensor], gradient: Tensor
 ) -> tuple[Tensor, tuple[Tensor, ...]]:
