@@ -281,6 +281,32 @@ def test_a_network_of_relu_without_biases_is_as_by_lrp() -> None:
     np.testing.assert_allclose(one, other, rtol=1e-6, atol=1e-9)
 
 
+@pytest.mark.parametrize(
+    "product",
+    [
+        lambda x: x @ x,
+        lambda x: torch.einsum("bij,bkj->bik", x, x),
+        lambda x: functional.scaled_dot_product_attention(x, x, x, is_causal=True),
+        lambda x: functional.glu(torch.cat([x, x.flip(-1)], dim=-1)),
+        lambda x: torch.baddbmm(x, x, x.transpose(1, 2)),
+    ],
+)
+def test_products_of_a_thing_with_itself_share_out_all_of_it(product: Any) -> None:
+    class Net(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            torch.manual_seed(1)
+            self.last = torch.nn.Linear(9, 2, bias=False).double()
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.last(product(x).flatten(1))
+
+    net, x = Net(), drawn(1, 3, 3)
+    found = inspect(AttnLRP(), tensors(net, x), tensors(net, x).samples[0])
+    sums = found.values.flatten(1).sum(dim=1).numpy() + [sum(one.values()) for one in found.held]
+    np.testing.assert_allclose(sums, net(x)[0].detach(), atol=1e-9)
+
+
 class Without(torch.nn.Module):
     """A function that there is no rule for, on the way or beside it."""
 

@@ -188,9 +188,10 @@ class Rules(TorchFunctionMode):
             with self:
                 whole: Tensor = func(*bare, **named) + added[0]
                 return whole
-        detached = [one.detach() for one in kept]
-        args, kwargs = _replaced((args, kwargs), kept, detached)
-        return uniform_rule(call, *kept)
+        distinct = list({id(one): one for one in kept}.values())
+        detached = [one.detach() for one in distinct]
+        args, kwargs = _replaced((args, kwargs), distinct, detached)
+        return uniform_rule(call, len(kept), *distinct)
 
     def _quotient(self, func: Any, name: str, args: Any, kwargs: dict[str, Any]) -> Any:
         """What is divided by is kept as it is; a share of what it is itself made of is a function

@@ -73,8 +73,8 @@ class UniformRule(torch.autograd.Function):
     gradient is divided by their number."""
 
     @staticmethod
-    def forward(ctx: Any, call: Callable[..., Tensor], *factors: Tensor) -> Tensor:
-        ctx.call = call
+    def forward(ctx: Any, call: Callable[..., Tensor], count: int, *factors: Tensor) -> Tensor:
+        ctx.call, ctx.count = call, count
         ctx.save_for_backward(*factors)
         return call(*factors)
 
@@ -82,7 +82,7 @@ class UniformRule(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         _, gradients = _differentiated(ctx.call, ctx.saved_tensors, gradient)
-        return None, *(one / len(gradients) for one in gradients)
+        return None, None, *(one / ctx.count for one in gradients)
 
 
 class TaylorRule(torch.autograd.Function):
