@@ -219,11 +219,13 @@ class Attribution:
     """A value per unit of one sample, for one target, by one method.
 
     Two are compared only at equal `output` (`logit`, `probability`, `log_probability`; for a
-    concept `activation`) and `removal` (`mask`, `delete`, `baseline`). A value is `None` where the
-    classifier did not see the unit. `full` and `empty` are the target's values with every unit kept
-    and with every unit removed. `completeness_error` is |sum of values - (full - empty)| over the
-    larger of |full - empty| and 1 % of the range of the outputs, for methods whose values are to
-    sum to that.
+    concept `activation`) and `removal` (`mask`, `delete`, `baseline`, `background`). A value is
+    `None` where the classifier did not see the unit. `full` and `empty` are the target's values
+    with every unit kept and with every unit removed. `completeness_error` is |sum of values -
+    (full - empty)| over the larger of |full - empty| and 1 % of the range of the outputs, for
+    methods whose values are to sum to that. `held` is, for a method that hands out `full` whole
+    (relevance propagation), what no unit has of it, by what has it: values and these sum to
+    `full`.
     `classifier` and `input` are hashes of the classifier's weights and of the sample.
     """
 
@@ -247,6 +249,7 @@ class Attribution:
     input: str = ""
     segmentation: tuple[Segmentation, ...] = field(default=(), repr=False)
     notes: tuple[str, ...] = ()
+    held: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -210,6 +210,7 @@ def explanation_text(explanation: Sequence[Attribution], top: int) -> str:
             lines.append(f"    {value:+.4g}{around}  {_short(named(a, place))}")
         unseen = len(a.values) - len(seen)
         lines += [f"    {unseen} {a.unit}s are not seen by the classifier"] if unseen else []
+        lines += [f"    {value:+.4g}  no unit's: {name}" for name, value in a.held.items()]
         lines += [f"    {note}" for note in a.notes]
     return page(lines)
 

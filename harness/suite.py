@@ -316,7 +316,8 @@ def explain_spec(
     given = {name: value for name, value in options.items() if value is not None}
     if "baseline" in given:
         given.setdefault("removal", "baseline")
-    kept = {k: v for k, v in own.options.items() if k != "baseline" or "removal" not in given}
+    fillers = ("baseline", "background") if "removal" in given else ()
+    kept = {k: v for k, v in own.options.items() if k not in fillers}
     return ExplainSpec(
         tuple(map(PartSpec, methods)) or own.methods,
         tuple(map(PartSpec, units)) or own.unit,

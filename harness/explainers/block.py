@@ -16,7 +16,7 @@ from harness.explainers.inside import Inside, Inspection
 from harness.explainers.models.model import Differentiable, Model, transformed
 from harness.explainers.models.networks import refuse_quantised
 from harness.explainers.models.reading import Reading
-from harness.explainers.results import Question, Subject, of_descent, of_play
+from harness.explainers.results import Question, Subject, of_descent, of_play, rows_of
 from harness.explainers.targets import Target, Targets, resolve
 from harness.plugins import blamed
 from harness.records import Attribution, HarnessError, Sample
@@ -210,11 +210,14 @@ def _game(name: str, method: Any, subject: Subject, question: Question) -> Game:
     players = len(subject.division.players)
     with blamed(f"explainer '{name}' failed"):
         least = min(method.least(players), 2 ** min(players, 62))
-        budget = method.budget(players) if question.budget is None else question.budget
+        rows = rows_of(subject.reading)
+        whole = method.budget(players) * rows if question.budget is None else question.budget
+    budget = whole // rows
     if budget < least:
+        over = f" over {rows} background rows" if rows > 1 else ""
         raise HarnessError(
-            f"{name}: a budget of {budget} evaluations is too small for the {players} units of "
-            f"sample '{subject.reading.sample}'; it needs {least}, or larger units"
+            f"{name}: a budget of {whole} evaluations is too small for the {players} units of "
+            f"sample '{subject.reading.sample}'{over}; it needs {least * rows}, or larger units"
         )
     return Game(players, budget, question.seed, subject.division.groups)
 

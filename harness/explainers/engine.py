@@ -83,7 +83,7 @@ class Engine:
 
     def as_of(self, model: Model) -> Engine:
         """An engine of a model that says the same of every set; values are paid for once."""
-        other = Engine(model, self.tokens, self._progress)
+        other = type(self)(model, self.tokens, self._progress)
         other.count, other._known = self.count, self._known
         return other
 
@@ -145,13 +145,13 @@ class Engine:
                 kept = division.kept(sets[start : start + _CHUNK])
                 sizes = reading.sizes(kept)
                 for row, (features, size) in enumerate(zip(kept, sizes, strict=True), start):
-                    key = _key(features)
+                    key = self._key(reading, features)
                     mine.append(key)
-                    if key in known or (id(reading), key) in waiting:
+                    if key in known or (id(known), key) in waiting:
                         self.count.shared += 1
                     else:
                         new = _Waiting(reading, division, sets[row], size, key)
-                        waiting[id(reading), key] = new
+                        waiting[id(known), key] = new
             keys.append(mine)
         self._evaluate(list(waiting.values()))
         return [
@@ -161,6 +161,12 @@ class Engine:
 
     def _cache(self, reading: Reading) -> dict[bytes, NDArray[np.float64]]:
         return self._known.setdefault(id(reading), (reading, {}))[1]
+
+    def _key(self, reading: Reading, kept: NDArray[np.bool_]) -> bytes:  # noqa: ARG002
+        """What is left, in 16 bytes: a picture has too many features to be its own key."""
+        import numpy as np
+
+        return hashlib.blake2b(np.packbits(kept).tobytes(), digest_size=16).digest()
 
     def _evaluate(self, waiting: Sequence[_Waiting]) -> None:
         """Evaluates what is waiting, in batches of one shape under the budget of tokens."""
@@ -206,10 +212,3 @@ class _Waiting:
     players: NDArray[np.bool_]
     size: Size
     key: bytes
-
-
-def _key(kept: NDArray[np.bool_]) -> bytes:
-    """What is left, in 16 bytes: a picture has too many features to be its own key."""
-    import numpy as np
-
-    return hashlib.blake2b(np.packbits(kept).tobytes(), digest_size=16).digest()

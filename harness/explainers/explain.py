@@ -17,6 +17,7 @@ from harness.explainers.explanation import Explanation
 from harness.explainers.games import Perturbation
 from harness.explainers.gradients import Gradient
 from harness.explainers.inside import Inspection
+from harness.explainers.models.background import BackgroundEngine, OverBackground
 from harness.explainers.models.choose import chosen_inputs, model_of
 from harness.explainers.models.derived import derived
 from harness.explainers.models.model import Model, choose_output
@@ -39,6 +40,7 @@ def explain(
     output: str | None = None,
     removal: str = "mask",
     baseline: Any = None,
+    background: Any = None,
     reduce: str | None = None,
     budget: int | None = None,
     seed: int = 0,
@@ -74,7 +76,11 @@ def explain(
       its own, several labels): any real numbers, one column or several
     - `removal`: `mask` (mask or unknown token, blurred patch, zero), `delete` (a shorter text), or
       give a `baseline`: a token or a text; a number, one a channel or an array in a picture's own
-      range of 0 to 255; for tensors and tables in their own units
+      range of 0 to 255; for tensors and tables in their own units, or a `background`
+    - `background`: rows (tensors, arrays, a frame), images, or other texts of the unit `slots`:
+      the value of a set of units is the mean output over inputs whose removed units are filled from
+      each row, as in the interventional Shapley expectation. For perturbation methods; each row is
+      an evaluation of the budget
     - `reduce`: how values of tokens and pixels become a unit's: `sum`, `l2`, `mean`, `max_abs`; the
       method's own unless given. Perturbation methods have values of units from the start
     - `budget`: evaluations a sample; each method's own unless given
@@ -89,8 +95,8 @@ def explain(
     seen: list[Sample] = []
     for block in blocks(
         classifier, samples, unit, target=target, output=output, removal=removal,
-        baseline=baseline, reduce=reduce, budget=budget, seed=seed, batch_tokens=batch_tokens,
-        progress=progress, beside=beside, **inputs,
+        baseline=baseline, background=background, reduce=reduce, budget=budget, seed=seed,
+        batch_tokens=batch_tokens, progress=progress, beside=beside, **inputs,
     ):  # fmt: skip
         attributed = block.explained(methods)
         found += [
@@ -112,6 +118,7 @@ def blocks(
     output: str | None = None,
     removal: str = "mask",
     baseline: Any = None,
+    background: Any = None,
     reduce: str | None = None,
     budget: int | None = None,
     seed: int = 0,
@@ -128,7 +135,10 @@ def blocks(
         fields.one_of("explain", REDUCTIONS, reduce=reduce)
     kinds = make_units(unit, beside)
     asked, items = chosen_inputs(classifier, samples, inputs, output)
-    removing = Removal.of(removal, baseline)
+    filled = background is not None
+    if filled and (removal not in ("mask", "background") or baseline is not None):
+        raise HarnessError("background is a removal of its own; leave removal and baseline out")
+    removing = Removal() if filled else Removal.of(removal, baseline)
     for start in range(0, len(items), _BLOCK):
         block = items[start : start + _BLOCK]
         model = (
@@ -137,11 +147,18 @@ def blocks(
         scale = choose_output(output, model.scale, model.name)
         mine = kinds
         if isinstance(target, Neuron) or callable(target):
-            mine = kinds or default_units(model, [model.read(one, removing) for one in block])
+            whole = [model.read(one, Removal() if filled else removing) for one in block]
+            mine = kinds or default_units(model, whole)
             model = derived(model, target, scale)
             scale = "activation" if isinstance(target, Neuron) else scale
+        engine = Engine(model, batch_tokens, progress)
+        if filled:
+            over = OverBackground(model, background, scale, mine)
+            engine = BackgroundEngine(over, batch_tokens, progress)
+            removing = Removal("background", over.shown)
+            mine = mine or default_units(model, [model.read(one, Removal()) for one in block])
         question = Question(target, scale, removing, "", reduce, budget, seed)
-        yield Block.read(Engine(model, batch_tokens, progress), block, mine, question)
+        yield Block.read(engine, block, mine, question)
 
 
 def make_methods(

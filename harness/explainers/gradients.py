@@ -72,12 +72,14 @@ class Slope:
 class Descended:
     """What a method found: values of targets x features x ... before they are reduced to units.
 
-    `complete` is true where they are to sum to the full value less the empty one.
+    `complete` is true where they are to sum to the full value less the empty one. `held` is for
+    each target what no feature has of a value that is handed out whole, by what has it.
     """
 
     values: Tensor
     complete: bool = False
     notes: tuple[str, ...] = ()
+    held: tuple[Mapping[str, float], ...] = ()
 
 
 @dataclass(frozen=True, eq=False)

@@ -82,7 +82,7 @@ def of_play(
             completeness_error=(
                 _completeness(subject, number, values[:, number]) if played.complete else None
             ),
-            evaluations=outcome.evaluations,
+            evaluations=outcome.evaluations * rows_of(subject.reading),
             notes=(*subject.reading.notes, *played.notes),
         )
         for number in range(values.shape[1])
@@ -111,9 +111,23 @@ def of_descent(
             ),
             evaluations=rows,
             notes=(*subject.reading.notes, *descended.notes),
+            held=_held(descended, number, values[number]) if reduce == "sum" else {},
         )
         for number in range(len(values))
     ]
+
+
+def rows_of(reading: Reading) -> int:
+    """How many evaluations a set of units takes: one for each row of a background set."""
+    return int(getattr(reading, "rows", 1))
+
+
+def _held(descended: Descended, number: int, values: NDArray[np.float64]) -> dict[str, float]:
+    """What no unit has of a value that was handed out whole: also what features of none have."""
+    if not descended.held:
+        return {}
+    outside = float(descended.values[number].double().sum()) - float(values.sum())
+    return {"special tokens and gaps": outside, **descended.held[number]}
 
 
 def _record(
@@ -129,7 +143,9 @@ def _record(
     settings = dict(method.settings)
     if question.unit_settings:
         settings["units"] = dict(question.unit_settings)
-    if removal.baseline is not None:
+    if removal.kind == "background":
+        settings["background"] = dict(removal.baseline)
+    elif removal.baseline is not None:
         settings["baseline"] = _shown(removal.baseline)
     if callable(question.target):
         settings["target"] = source_hash(question.target)

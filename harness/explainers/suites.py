@@ -14,6 +14,7 @@ from harness.explainers.metrics.candidates import candidates
 from harness.explainers.metrics.evaluate import evaluate
 from harness.explainers.metrics.evaluation import Evaluation
 from harness.explainers.summary import summary
+from harness.identity import draw
 from harness.inputs import Inputs, gold_name
 from harness.records import Attribution, HarnessError, Sample
 from harness.suite import ExplainSpec, PartSpec, Suite
@@ -32,6 +33,7 @@ def explained(
     suite has none, and as `harness.explain` does.
     """
     classifier, units, options = _asked(suite, spec, classifier)
+    options |= _background(options, samples)
     found = explain(
         classifier, samples, _methods(suite, spec.methods), units, progress=progress, **options
     )
@@ -51,6 +53,7 @@ def evaluated(
     Raises `HarnessError` where the suite has no classifier, and as `harness.evaluate` does.
     """
     classifier, units, options = _asked(suite, spec)
+    options |= _background(options, samples)
     methods = _methods(suite, spec.methods) or candidates(classifier, samples)
     found = evaluate(
         classifier, samples, methods, units,
@@ -92,6 +95,19 @@ def _asked(
     options["target"] = _own_names(options.get("target"), classifier.classes, suite.label_map)
     units = {part.name: part.create("units", suite.folder) for part in spec.unit}
     return classifier, units or None, options
+
+
+def _background(options: Mapping[str, Any], samples: Sequence[Sample]) -> dict[str, Any]:
+    """The background set where a number of samples is named: these, drawn by the seed."""
+    count = options.get("background")
+    if not isinstance(count, int):
+        return {}
+    if count > len(samples):
+        raise HarnessError(
+            f"explain: a background of {count} samples, where there are {len(samples)}"
+        )
+    drawn = sorted(samples, key=lambda one: draw("background", options["seed"], one.id))
+    return {"background": drawn[:count]}
 
 
 def _methods(suite: Suite, parts: Sequence[PartSpec]) -> dict[str, Any]:

@@ -7,12 +7,13 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
-from small_suite import as_of_schema_3, changed, write
+from small_suite import NOTES, as_of_schema_3, changed, write
 
 from harness.analysis.explainers import evaluation
 from harness.cli import main
+from harness.explainers.suites import explained
 from harness.pipeline import evaluate, explain, finish, plan_only, run
-from harness.records import HarnessError, Prediction, Sample
+from harness.records import HarnessError, Part, Prediction, Sample
 from harness.scoring import Run
 from harness.store import Store
 from harness.suite import explain_spec, load
@@ -295,3 +296,30 @@ def test_the_evidence_variant_is_left_out_without_an_explain_entry(tmp_path: Pat
     loaded = load(str(suite(tmp_path, explain=None)))
     assert "evidence" in loaded.families[0].left_out
     assert "evidence" not in {p.cell.variant for p in plan_only(loaded)[0].cells}
+
+
+@pytest.mark.parametrize(("background", "rows"), [(2, 2), (["Red lining at endoscopy."], 1)])
+def test_a_suite_fills_removed_slots_from_a_background(
+    tmp_path: Path, background: Any, rows: int
+) -> None:
+    texts = [line.split(",")[1] for line in NOTES.splitlines()[1:]]
+    slots = {"kind": "slots", "template": "{}", "values": [[text] for text in texts]}
+    path = suite(
+        tmp_path,
+        explain={"methods": ["exact_shapley"], "unit": slots, "background": background},
+    )
+    loaded = load(str(path))
+    samples = [Sample(f"s{place}", (Part(text),)) for place, text in enumerate(texts)]
+    one, two = (explained(loaded, loaded.explain, samples) for _ in range(2))
+    assert [a.values for a in one] == [a.values for a in two]
+    for attribution in one:
+        assert attribution.removal == "background"
+        assert attribution.settings["background"]["rows"] == rows
+        assert sum(attribution.values) == pytest.approx(attribution.full - attribution.empty)
+
+
+def test_a_background_larger_than_the_samples_is_refused(tmp_path: Path) -> None:
+    path = suite(tmp_path, explain={"methods": ["exact_shapley"], "background": 9})
+    loaded = load(str(path))
+    with pytest.raises(HarnessError, match="a background of 9 samples, where there are 1"):
+        explained(loaded, loaded.explain, [Sample("s", (Part("Red lining."),))])

@@ -166,7 +166,10 @@ class LRP:
             )
         weights = torch.as_tensor(inside.weights[needed].T).to(relevance)
         values = torch.tensordot(weights, relevance, dims=1)
-        _check_sums(inside, "LRP", values, inside.slope.full_value)
+        _check_sums(
+            inside, "LRP", values, inside.slope.full_value,
+            "; attn_lrp says what biases hold of the output",
+        )  # fmt: skip
         return Descended(values, notes=("relevance sums to the output, not to a difference",))
 
 
@@ -251,6 +254,7 @@ def _check_modules(inside: Inside, what: str, known: tuple[str, ...]) -> None:
             raise HarnessError(
                 f"{what} does not support {inside.model.name}: its module "
                 f"{name or 'itself'!r} is a {type(part).__name__}, for which it has no rule"
+                + ("; attn_lrp goes by functions and not by modules" if what == "LRP" else "")
             )
 
 
@@ -283,7 +287,9 @@ def _each_target(
     return torch.stack([attribute(target)[0].detach().double() for target in every])
 
 
-def _check_sums(inside: Inside, what: str, values: Tensor, wanted: NDArray[np.float64]) -> None:
+def _check_sums(
+    inside: Inside, what: str, values: Tensor, wanted: NDArray[np.float64], instead: str = ""
+) -> None:
     import numpy as np
 
     sums = values.flatten(1).sum(dim=1).cpu().numpy()
@@ -294,5 +300,5 @@ def _check_sums(inside: Inside, what: str, values: Tensor, wanted: NDArray[np.fl
             raise HarnessError(
                 f"{what} does not support {inside.model.name}: its values at sample "
                 f"'{inside.reading.sample}' sum to {found:.4g} where {full:.4g} is to be explained"
-                f", a miss of {abs(found - full) / max(size, 1e-12):.0%}"
+                f", a miss of {abs(found - full) / max(size, 1e-12):.0%}{instead}"
             )

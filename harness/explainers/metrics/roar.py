@@ -156,6 +156,8 @@ class _Data:
         if isinstance(self.given, tuple):
             rows = rows_without(self.given[0], [(o.attribution, p) for o, p in gone], mean)
             return replace(self, given=(rows, self.given[1]))
+        if options.get("background") is not None:
+            raise HarnessError("remove and retrain fills each sample once; give a baseline")
         removal, baseline = options.get("removal", "mask"), options.get("baseline")
         samples = [
             sample_without(sample, one.attribution, places, removal, baseline)

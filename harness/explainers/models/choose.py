@@ -88,7 +88,7 @@ def chosen_inputs(
     from harness.explainers.models.tensors import TensorModel
 
     if isinstance(classifier, Model):
-        return classifier, _samples(samples)
+        return classifier, samples_of(samples)
     classifier, samples = adapted(uncompiled(classifier), samples, output)
     inputs = {"scale": "real", **inputs} if output == "value" else inputs
     if hasattr(samples, "to_numpy") and hasattr(samples, "columns"):
@@ -107,7 +107,7 @@ def chosen_inputs(
             "a torch module takes tensors with one example a row; for samples use the classifier "
             "'callable' with 'module' and 'preprocess', or 'huggingface' for a checkpoint"
         )
-    return classifier, _samples(samples)
+    return classifier, samples_of(samples)
 
 
 def uncompiled(module: Any) -> Any:
@@ -165,7 +165,7 @@ def _of_table(classifier: Any, table: Any, inputs: Mapping[str, Any]) -> TensorM
     return TensorModel(call, [rows], **{"scale": "probability", **options})
 
 
-def _samples(samples: Any) -> list[Sample]:
+def samples_of(samples: Any) -> list[Sample]:
     """Samples of whatever was given, each with an id of its own."""
     several = [samples] if isinstance(samples, (str, Sample)) else list(samples)
     found = [_sample(given, place) for place, given in enumerate(several)]

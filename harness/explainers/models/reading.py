@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-REMOVALS = ("mask", "delete", "baseline")
+REMOVALS = ("mask", "delete", "baseline", "background")
 
 
 @dataclass(frozen=True)
@@ -28,9 +28,11 @@ class Removal:
       in other arrays
     - `delete`: nothing, the input is shorter
     - `baseline`: what `baseline` says: a token, a text, a number, or an array
+    - `background`: what stands there in each row of a background set, of which `baseline` is then
+      how a record shows it; outputs are averaged over the rows
     """
 
-    kind: Literal["mask", "delete", "baseline"] = "mask"
+    kind: Literal["mask", "delete", "baseline", "background"] = "mask"
     baseline: Any = None
 
     @classmethod
@@ -40,6 +42,8 @@ class Removal:
             if kind not in ("mask", "baseline"):
                 raise HarnessError(f"removal: {kind} has no baseline; leave one of the two out")
             return cls("baseline", baseline)
+        if kind == "background":
+            raise HarnessError("removal: background needs 'background': rows, images or texts")
         if kind not in REMOVALS:
             raise HarnessError(f"removal is one of {', '.join(REMOVALS)}, not '{kind}'")
         if kind == "baseline":

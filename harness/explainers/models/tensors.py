@@ -133,7 +133,7 @@ class TensorModel:
         import numpy as np
 
         row = self._rows[sample.id]
-        arrays = [self._placed(tensor[row].detach().cpu().numpy()) for tensor in self._inputs]
+        arrays = [self.placed(tensor[row].detach().cpu().numpy()) for tensor in self._inputs]
         hashed = sha256(b"".join(array.tobytes() for array in arrays))
         fixed = np.zeros(sum(math.prod(a.shape[:-1]) for a in arrays), dtype=bool)
         return TensorReading(
@@ -188,7 +188,7 @@ class TensorModel:
             )
         return torch.cat([-found, found], dim=1) if self._single else found
 
-    def _placed(self, array: NDArray[Any]) -> NDArray[Any]:
+    def placed(self, array: NDArray[Any]) -> NDArray[Any]:
         """Channels last; an axis of one channel where each entry is by itself."""
         import numpy as np
 
@@ -227,7 +227,7 @@ class TensorModel:
                     f"{self.name}: the baseline of {' x '.join(map(str, one.shape))} does not fit "
                     f"an input of {' x '.join(map(str, shape[1:]))}"
                 ) from error
-            fillers.append(self._placed(filler))
+            fillers.append(self.placed(filler))
         return tuple(fillers)
 
     # --- gradients ------------------------------------------------------------------------

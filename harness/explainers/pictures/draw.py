@@ -157,6 +157,9 @@ def _about(attribution: Attribution) -> str:
         said += f" {_sentence(missed)}"
     elif attribution.completeness_error is not None:
         said += f" Completeness error {_share(attribution.completeness_error)}."
+    if attribution.held:
+        held = ", ".join(f"{amount(value)} ({name})" for name, value in attribution.held.items())
+        said += f" No unit has {held}."
     return neutral(said)
 
 
