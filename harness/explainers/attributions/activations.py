@@ -113,7 +113,7 @@ def _recorded(inside: Inside, parts: Sequence[Any], point: Tensor) -> tuple[list
 
 def _step(name: str, step: Any) -> _Step:
     several = sum(one is not None for one, _ in step.next_functions) > 1
-    factors = ()
+    factors: tuple[Tensor, ...] = ()
     if name in _PRODUCTS and not several:
         factors = tuple(_factors(step))
     batch = getattr(step, "_saved_training", False) is True

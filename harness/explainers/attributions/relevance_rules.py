@@ -178,7 +178,8 @@ class Rules(TorchFunctionMode):
 
         def call(*several: Tensor) -> Tensor:
             mine, named = _replaced((_detached(args), _detached(kwargs)), detached, several)
-            return func(*mine, **named)
+            product: Tensor = func(*mine, **named)
+            return product
 
         # The bias is added behind the product, which is what is shared out.
         if added:

@@ -191,7 +191,7 @@ def _size(pool: Array, slope: Array, method: str) -> Callable[[NDArray[np.bool_]
     def of_means(own: NDArray[np.bool_]) -> float:
         mine, count = exact[own].sum(axis=0), int(own.sum())
         apart = mine / count - (total - mine) / (len(own) - count)
-        return abs(float(slope @ apart)) / float(max(np.linalg.norm(apart), 1e-300))
+        return abs(float(slope @ apart)) / max(float(np.linalg.norm(apart)), 1e-300)
 
     return of_means
 
@@ -202,4 +202,5 @@ def _starts(rows: Rows) -> NDArray[np.bool_]:
 
     places = getattr(rows, "sample_places", None)
     owner = np.arange(len(rows)) if places is None else np.asarray(places())
-    return np.diff(owner, prepend=-1) != 0
+    first: NDArray[np.bool_] = np.diff(owner, prepend=-1) != 0
+    return first
