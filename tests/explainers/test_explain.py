@@ -203,7 +203,7 @@ def test_a_contrast_is_the_difference_of_its_two_classes_at_every_budget(
     if method == "saliency":
         options["settings"] = {"absolute": False}
     if method == "integrated_gradients":
-        options["settings"] = {"steps": 20, "nodes": "midpoint"}
+        options["settings"] = {"steps": 20, "nodes": "midpoint", "incomplete": True}
     (contrast,) = harness.explain(
         classifier, text, method, target=("predicted", "runner_up"), **options
     )
@@ -297,7 +297,7 @@ def test_images_are_explained_on_the_pixels_of_the_network(tmp_path: Path) -> No
     classifier = HuggingFace(str(tmp_path))
     sample = pictures()[4]
     (found,) = harness.explain(
-        classifier, [sample], "leave_one_out", harness_patch(16), target=0, baseline=0.0
+        classifier, [sample], "leave_one_out", harness_patch(16), target=0, baseline=51
     )
     assert [u.box for u in found.units] == [
         (0, 0, 16, 16),
@@ -311,7 +311,7 @@ def test_images_are_explained_on_the_pixels_of_the_network(tmp_path: Path) -> No
         full = network(pixel_values=pixels).logits[0, 0].item()
         for place, (top, left, height, width) in enumerate(u.box for u in found.units if u.box):
             changed = pixels.clone()
-            changed[:, :, top : top + height, left : left + width] = 0
+            changed[:, :, top : top + height, left : left + width] = (51 / 255 - 0.5) / 0.5
             value = full - network(pixel_values=changed).logits[0, 0].item()
             assert found.values[place] == pytest.approx(value, abs=SINGLE)
     assert np.array_equal(np.unique(label_map(found.segmentation[0])), [0, 1, 2, 3])
