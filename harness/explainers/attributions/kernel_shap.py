@@ -73,7 +73,7 @@ def _solve(design: Design, differences: Floats, total: Floats, adaptive: bool) -
     rows = design.centred()
     signs = np.where(design.sets, 1.0, -1.0)
     wanted = differences - signs.sum(1, keepdims=True) * total / players
-    influence = (design.weights[:, None] * rows) @ np.linalg.inv(design.gram())
+    influence = np.linalg.solve(design.gram(), (design.weights[:, None] * rows).T).T
     shifts = influence.T @ wanted
     shifts += influence.T @ (wanted - rows @ shifts)  # one refinement: to rounding
     drawn = int((design.unseen > 0).sum())
