@@ -214,10 +214,10 @@ def _standard_errors(pairs: Floats) -> Floats:
     """Of the means over pairs of orders (pairs x players x targets): players x targets.
 
     A player that matters in few orders may gain the same in all that were drawn. So its variance
-    is moderated by that of all players (Smyth 2004, section 3), of which those that vary count most,
-    as if by `POOLED` further pairs; Student's quantile beside the normal one makes up for few
-    pairs; and the interval reaches as far as gains that no pair showed may move the mean: with a
-    share up to 1 - .025**(1 / pairs) of them unseen (Clopper and Pearson 1934).
+    is moderated by that of all players (Smyth 2004, section 3), most by those that vary, as if by
+    `POOLED` further pairs. Student's quantile beside the normal one makes up for few pairs. And the
+    interval reaches as far as gains that no pair showed may move the mean: up to a share of
+    1 - .025**(1 / pairs) of all pairs may have them (Clopper and Pearson 1934).
     """
     from scipy.stats import norm, t
 
