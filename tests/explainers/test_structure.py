@@ -26,7 +26,7 @@ EXACT = {
     "majority": majority,
     "two of five": lambda sets: (sets[:, 4:9].sum(1) >= 2) * -3.0,
     "unanimity of all": lambda sets: sets.all(1) * 1.0,
-    "veto and sum": lambda sets: sets @ np.arange(12.0) - 20 * sets[:, [0, 11]].all(1),
+    "veto and sum": lambda sets: 1.0 * sets[:, 3] + sets[:, 4] - 3.0 * sets[:, [0, 11]].all(1),
     "exclusive or": lambda sets: (sets[:, 1] ^ sets[:, 8]) * 1.0,
     "product of sums": lambda sets: sets[:, :3].sum(1) * (1.0 + sets[:, 3]),
     "cardinality squared": lambda sets: sets.sum(1) ** 2 / 144,

@@ -22,11 +22,12 @@ if TYPE_CHECKING:
 
 # Rows a term: pursuit recovers sums from two to four; a random game is fitted by no fewer than one.
 ROWS_A_TERM = 3
-# A sum is given up where so many terms do not halve the sum of squares that is left.
-PATIENCE = 8
-STARTS = 3  # single players from which the search for a term starts, beside that of all players
+# A sum is given up where so many terms leave more than this share of the sum of squares: networks
+# are given up after four or eight terms, in about the time of the regression.
+PATIENCE, LEFT = 4, 0.25
+STARTS = 2  # single players from which the search for a term starts, beside that of all players
 EXACT = 1e-7  # largest residual, as a share of the largest deviation: outputs may be single floats
-# Rows x players x targets; twenty times the time of the regression, so about a second.
+# Rows x players x targets: bounds the search to about a second.
 MOST_WORK = 500_000
 
 
@@ -48,10 +49,17 @@ def shapley_of_structure(sets: NDArray[np.bool_], values: Floats) -> Floats | No
     - `sets`: bool, rows x players, no set twice, the empty and the full one among them
     - `values`: one a row
 
-    `None` where there is no such sum, or where another coalition would fit as well.
+    `None` where there is no such sum, where another coalition would fit as well, and for additive
+    games, whose values any regression has.
     """
     scale = float(np.abs(values - values.mean()).max())
-    terms = _pursued(sets, values, EXACT * scale) if scale > 0 else []
+    additive = np.concatenate([np.ones((len(sets), 1)), sets], axis=1)
+    if np.abs(values - _fitted(additive, values)).max() <= EXACT * scale:
+        return None
+    if _is_symmetric(sets, values, EXACT * scale):
+        ends = values[sets.all(1)] - values[~sets.any(1)]
+        return np.repeat(ends / sets.shape[1], sets.shape[1])
+    terms = _pursued(sets, values, EXACT * scale)
     if not terms:
         return None
     columns = np.stack([np.ones(len(sets)), *(term.column(sets) for term in terms)], axis=1)
@@ -72,6 +80,19 @@ def shapley_of_structure(sets: NDArray[np.bool_], values: Floats) -> Floats | No
     return found
 
 
+def _fitted(columns: Floats, values: Floats) -> Floats:
+    fitted: Floats = columns @ np.linalg.lstsq(columns, values, rcond=None)[0]
+    return fitted
+
+
+def _is_symmetric(sets: NDArray[np.bool_], values: Floats, tolerance: float) -> bool:
+    """Whether every size of sets is there and all sets of a size have one value."""
+    sizes = sets.sum(1)
+    order = np.lexsort((values, sizes))
+    steps, rises = np.diff(sizes[order]), np.diff(values[order])
+    return bool((steps <= 1).all() and rises[steps == 0].sum() <= tolerance)
+
+
 def _pursued(sets: NDArray[np.bool_], values: Floats, tolerance: float) -> list[Term]:
     """Terms whose sum leaves no residual; none where too many would be needed."""
     terms: list[Term] = []
@@ -81,8 +102,8 @@ def _pursued(sets: NDArray[np.bool_], values: Floats, tolerance: float) -> list[
     while np.abs(residual).max() > tolerance:
         if len(terms) == len(values) // ROWS_A_TERM:
             return []
-        if len(terms) % PATIENCE == PATIENCE - 1:
-            if residual @ residual > checked / 2:
+        if terms and len(terms) % PATIENCE == 0:
+            if residual @ residual > LEFT * checked:
                 return []
             checked = residual @ residual
         term = _best_term(sets, residual)
