@@ -35,10 +35,10 @@ class KernelShap:
     the output saturates, but no longer linear, so that estimates of a sum (or of a difference) of
     targets are not the sum of theirs.
 
-    With `structure` a game is recognised that is a sum of few threshold terms (an AND, an OR or a
-    majority of some players, sums of interactions; see `structure`), by fitting all sets evaluated
-    exactly with a third as many terms or fewer; its values are then exact. Where no such sum fits,
-    and beyond 500,000 sets x players x targets, nothing changes.
+    With `structure` a game is recognised that depends on the number of players alone, or is a sum
+    of a few threshold terms (AND, OR, majority of some players; see `structure.py`) that fits all
+    sets evaluated; its values are then exact, and its standard errors those of the regression,
+    which are larger. Else, and beyond 500,000 sets x players x targets, nothing changes.
 
     Exact where all 2**players sets fit, and on additive games and games of pairwise interactions
     (the latter where complements are asked for: from about two sets a player on).

@@ -236,7 +236,8 @@ def _standard_errors(pairs: Floats) -> Floats:
 def _weighted_by_itself(values: Floats) -> Floats:
     """Mean of each column, each value's weight being the value."""
     sums = values.sum(0)
-    return np.divide((values**2).sum(0), sums, out=np.zeros_like(sums), where=sums > 0)
+    mean: Floats = np.divide((values**2).sum(0), sums, out=np.zeros_like(sums), where=sums > 0)
+    return mean
 
 
 def _order(members: list[NDArray[np.int64]], rng: np.random.Generator) -> NDArray[np.int64]:

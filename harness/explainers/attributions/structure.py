@@ -40,7 +40,8 @@ class Term:
 
     def column(self, sets: NDArray[np.bool_]) -> Floats:
         """Its values of sets, 0 or 1."""
-        return (sets[:, self.members].sum(1) >= self.threshold).astype(np.float64)
+        reached: Floats = (sets[:, self.members].sum(1) >= self.threshold).astype(np.float64)
+        return reached
 
 
 def shapley_of_structure(sets: NDArray[np.bool_], values: Floats) -> Floats | None:
