@@ -215,6 +215,17 @@ class Segmentation:
 
 
 @dataclass(frozen=True)
+class Pair:
+    """The interaction of two units, `first` and `second` being their places in the attribution's
+    units: what both add together beside what each adds."""
+
+    first: int
+    second: int
+    value: float
+    standard_error: float | None = None
+
+
+@dataclass(frozen=True)
 class Attribution:
     """A value per unit of one sample, for one target, by one method.
 
@@ -223,7 +234,8 @@ class Attribution:
     classifier did not see the unit. `full` and `empty` are the target's values with every unit kept
     and with every unit removed. `completeness_error` is |sum of values - (full - empty)| over the
     larger of |full - empty| and 1 % of the range of the outputs, for methods whose values are to
-    sum to that.
+    sum to that, values of `pairs` counted. `pairs` is empty unless the method gives interactions; it
+    then has every two units that the classifier saw.
     `classifier` and `input` are hashes of the classifier's weights and of the sample.
     """
 
@@ -247,6 +259,7 @@ class Attribution:
     input: str = ""
     segmentation: tuple[Segmentation, ...] = field(default=(), repr=False)
     notes: tuple[str, ...] = ()
+    pairs: tuple[Pair, ...] = field(default=(), repr=False)
 
 
 @dataclass(frozen=True)

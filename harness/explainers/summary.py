@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from harness.explainers.division import label_map
-from harness.records import Attribution, Unit
+from harness.records import Attribution, Pair, Unit
 
 _SAID = 0.01  # what weighs a hundredth of the strongest unit, or less, is no evidence to speak of
 _ROUNDING = 1e-6  # of the outputs: below it is what single precision leaves
@@ -16,31 +14,32 @@ _COLUMNS = ("left", "centre", "right")
 def summary(attribution: Attribution, top: int = 3) -> str:
     """The `top` units that speak for the target, strongest first, and the strongest against it.
 
-    It names no class and no number: units of text are quoted, parts of an image are said by where
-    they lie. One unit that fills a place twice is said once.
+    Pairs of units count as units do. It names no class and no number: units of text are quoted,
+    parts of an image are said by where they lie. One unit that fills a place twice is said once.
     """
-    seen = [(v, place) for place, v in enumerate(attribution.values) if v is not None]
+    seen = [(v, named(attribution, place)) for place, v in enumerate(attribution.values) if v is not None]
+    seen += [(pair.value, named_pair(attribution, pair)) for pair in attribution.pairs]
     rounding = _ROUNDING * max(abs(attribution.full or 0.0), abs(attribution.empty or 0.0))
     least = max(rounding, _SAID * max((abs(value) for value, _ in seen), default=0.0))
-    ranked = sorted(
-        ((value, place) for value, place in seen if abs(value) > least),
-        key=lambda item: (-item[0], item[1]),
-    )
-    for_it = _names(attribution, [place for value, place in ranked if value > 0], top)
-    against = _names(attribution, [place for value, place in reversed(ranked) if value < 0], 1)
+    ranked = sorted((one for one in seen if abs(one[0]) > least), key=lambda one: -one[0])
+    for_it = list(dict.fromkeys(name for value, name in ranked if value > 0))[:top]
+    against = [name for value, name in reversed(ranked) if value < 0][:1]
     if not for_it:
         return "nothing in particular" + (f" (against it: {against[0]})" if against else "")
     said = for_it[0] if len(for_it) == 1 else f"{', '.join(for_it[:-1])} and {for_it[-1]}"
     return said + (f" (against it: {against[0]})" if against else "")
 
 
-def _names(attribution: Attribution, places: Sequence[int], most: int) -> list[str]:
-    names: dict[str, None] = {}
-    for place in places:
-        if len(names) == most:
-            break
-        names[named(attribution, place)] = None
-    return list(names)
+def strongest_pairs(attribution: Attribution, top: int) -> list[Pair]:
+    """The `top` pairs of largest size, the largest first, without those of value 0."""
+    rounding = _ROUNDING * max(abs(attribution.full or 0.0), abs(attribution.empty or 0.0))
+    ranked = sorted(attribution.pairs, key=lambda pair: -abs(pair.value))
+    return [pair for pair in ranked[:top] if abs(pair.value) > rounding]
+
+
+def named_pair(attribution: Attribution, pair: Pair) -> str:
+    """What a pair is called, in the order of its units."""
+    return f"{named(attribution, pair.first)} with {named(attribution, pair.second)}"
 
 
 def named(attribution: Attribution, place: int) -> str:

@@ -113,7 +113,7 @@ def _solve(design: Design, differences: Floats, total: Floats, adaptive: bool) -
     if drawn < FEWEST_DRAWN or len(rows) - players < max(FEWEST_DRAWN, players // 2):
         note = "The budget is too small for an estimate of the values' errors."
         return Played(_summed(shifts, total), complete=True, notes=(note,))
-    errors = np.empty((players, targets))
+    errors: Floats = np.empty((players, targets))
     for target in range(targets):
         shifts[:, target], errors[:, target] = _with_control_variates(
             design,
