@@ -234,8 +234,8 @@ class Attribution:
     classifier did not see the unit. `full` and `empty` are the target's values with every unit kept
     and with every unit removed. `completeness_error` is |sum of values - (full - empty)| over the
     larger of |full - empty| and 1 % of the range of the outputs, for methods whose values are to
-    sum to that, values of `pairs` counted. `pairs` is empty unless the method gives interactions; it
-    then has every two units that the classifier saw.
+    sum to that, values of `pairs` counted. `pairs` holds interactions of every two units that the
+    classifier saw, and nothing where the method gives none.
     `classifier` and `input` are hashes of the classifier's weights and of the sample.
     """
 

@@ -96,7 +96,8 @@ class Explanation(Sequence[Attribution]):
         rows = [
             (
                 a.sample, a.method, a.target, a.output, a.removal, a.unit, pair.first, pair.second,
-                a.units[pair.first].text, a.units[pair.second].text, pair.value, pair.standard_error,
+                a.units[pair.first].text, a.units[pair.second].text, pair.value,
+                pair.standard_error,
             )
             for a in self.attributions
             for pair in a.pairs

@@ -17,7 +17,11 @@ def summary(attribution: Attribution, top: int = 3) -> str:
     Pairs of units count as units do. It names no class and no number: units of text are quoted,
     parts of an image are said by where they lie. One unit that fills a place twice is said once.
     """
-    seen = [(v, named(attribution, place)) for place, v in enumerate(attribution.values) if v is not None]
+    seen = [
+        (v, named(attribution, place))
+        for place, v in enumerate(attribution.values)
+        if v is not None
+    ]
     seen += [(pair.value, named_pair(attribution, pair)) for pair in attribution.pairs]
     rounding = _ROUNDING * max(abs(attribution.full or 0.0), abs(attribution.empty or 0.0))
     least = max(rounding, _SAID * max((abs(value) for value, _ in seen), default=0.0))

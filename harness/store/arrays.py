@@ -61,6 +61,4 @@ def joined(record: Attribution, arrays: Mapping[str, NDArray[np.float64]]) -> At
         Pair(int(first), int(second), value, None if error != error else error)
         for first, second, value, error in (arrays["pairs"].tolist() if "pairs" in arrays else ())
     )
-    return replace(
-        record, values=values, standard_errors=numbers("standard_errors"), pairs=pairs
-    )
+    return replace(record, values=values, standard_errors=numbers("standard_errors"), pairs=pairs)

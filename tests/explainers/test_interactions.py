@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -19,8 +21,14 @@ from games_for_tests import (
     trace,
 )
 
+import harness
+from harness import serial
 from harness.explainers.attributions.interactions import KSII, ShapleyTaylor
+from harness.explainers.explanation import Explanation
 from harness.explainers.games import Perturbation, Played
+from harness.explainers.summary import summary
+from harness.show import explanation_text
+from harness.store.arrays import joined, split
 
 METHODS = [ShapleyTaylor(), KSII()]
 NAMES = ["shapley_taylor", "k_sii"]
@@ -86,7 +94,7 @@ def test_the_methods_are_perturbation_methods(method: Perturbation) -> None:
 
 
 @pytest.mark.parametrize("players", [2, 3, 4, 5, 7, 10])
-@pytest.mark.parametrize(("method", "name"), zip(METHODS, NAMES, strict=True))
+@pytest.mark.parametrize(("method", "name"), list(zip(METHODS, NAMES, strict=True)))
 def test_with_all_sets_values_follow_the_definition(
     method: Perturbation, name: str, players: int
 ) -> None:
@@ -208,18 +216,28 @@ def test_players_values_are_exact_in_a_sampled_shapley_taylor_index() -> None:
     np.testing.assert_allclose(played.standard_errors, 0, atol=1e-12)
 
 
+@pytest.mark.parametrize("method", METHODS)
+def test_few_draws_give_no_standard_errors_and_say_so(method: Perturbation) -> None:
+    played, _ = play(method, majority, 12, method.least(12))
+    assert played.standard_errors is None
+    assert played.pair_errors is None
+    assert "too small" in played.notes[0]
+
+
 def saturating(sets: np.ndarray) -> np.ndarray:
     return np.asarray(1 / (1 + np.exp(-(sets @ np.linspace(-1.5, 2, sets.shape[1])))))
 
 
-@pytest.mark.parametrize("game", [saturating, majority, random_game(11, seed=6), conjunction([0, 2, 5, 9])])
-@pytest.mark.parametrize(("method", "name"), zip(METHODS, NAMES, strict=True))
-@pytest.mark.parametrize("budget", [90, 500])
+@pytest.mark.parametrize(
+    "game", [saturating, majority, random_game(9, seed=6), conjunction([0, 2, 5, 8])]
+)
+@pytest.mark.parametrize(("method", "name"), list(zip(METHODS, NAMES, strict=True)))
+@pytest.mark.parametrize("budget", [90, 250])
 def test_estimates_are_unbiased_and_their_errors_honest(
     method: Perturbation, name: str, game: Function, budget: int
 ) -> None:
-    _, truth = of_definition(name, game, 11)
-    found = [play(method, game, 11, budget, seed)[0] for seed in range(40)]
+    _, truth = of_definition(name, game, 9)
+    found = [play(method, game, 9, budget, seed)[0] for seed in range(30)]
     values = np.stack([pairs_of(one)[:, 0] for one in found])
     errors = np.stack([np.asarray(one.pair_errors)[:, 0] for one in found])
     misses = values - truth[:, 0]
@@ -227,3 +245,77 @@ def test_estimates_are_unbiased_and_their_errors_honest(
     # The mean over seeds of all pairs' misses is as small as their errors allow.
     noise = np.sqrt((errors**2).mean(0) / len(found))
     assert (np.abs(misses.mean(0)) <= 4 * noise + 1e-9).all()
+
+
+def judge(asked: list[str]) -> Callable[[list[str]], list[dict[str, float]]]:
+    """Bad are texts with both "not" and "good", and a little those with "slow"."""
+
+    def classify(texts: list[str]) -> list[dict[str, float]]:
+        asked.extend(texts)
+        shares = [0.1 + 0.6 * ("not" in t and "good" in t) + 0.2 * ("slow" in t) for t in texts]
+        return [{"bad": share, "fine": 1 - share} for share in shares]
+
+    return classify
+
+
+TEXT = "food was not good and slow"
+LONG = "the staff were kind but the food was not good at all and the rest slow too"
+
+
+@pytest.mark.parametrize("text", [TEXT, LONG])
+def test_a_pair_of_words_is_found_and_no_set_is_evaluated_twice(text: str) -> None:
+    asked: list[str] = []
+    found = harness.explain(judge(asked), [text], NAMES, "word", target="bad", removal="delete")
+    for attribution in found:
+        texts = [unit.text.strip() for unit in attribution.units]
+        assert len(attribution.pairs) == len(texts) * (len(texts) - 1) // 2
+        strongest = max(attribution.pairs, key=lambda pair: pair.value)
+        assert (texts[strongest.first], texts[strongest.second]) == ("not", "good")
+        assert strongest.value == pytest.approx(0.6, abs=1e-6)
+        assert attribution.values[texts.index("slow")] == pytest.approx(0.2, abs=1e-6)
+        assert attribution.completeness_error == pytest.approx(0, abs=1e-9)
+        assert summary(attribution, 2) == "“not” with “good” and “slow”"
+    # Both methods share their sets.
+    assert len(asked) <= found[0].evaluations + 2
+    assert found[0].evaluations == found[1].evaluations == min(2 ** len(found[0].units), 1024)
+
+
+def test_pairs_are_of_units_that_the_classifier_sees_and_are_kept_in_files(tmp_path: Path) -> None:
+    found = harness.explain(judge([]), [TEXT, LONG], "k_sii", "word", target="all", budget=400)
+    path = tmp_path / "why.safetensors"
+    found.save(path)
+    assert Explanation.load(path) == found
+    assert any(pair.standard_error is not None for pair in found[2].pairs)
+    frame = found.pair_frame
+    assert len(frame) == sum(len(a.pairs) for a in found)
+    top = frame.loc[frame["value"].idxmax()]
+    assert (top.first_text.strip(), top.second_text.strip()) == ("not", "good")
+
+
+def test_attributions_without_pairs_are_stored_as_before() -> None:
+    (found,) = harness.explain(judge([]), [TEXT], "leave_one_out", "word", target="bad")
+    assert found.pairs == ()
+    assert "pairs" not in serial.dumps(found)
+    record, arrays = split(found)
+    assert set(arrays) == {"values"}
+    assert joined(record, arrays) == found
+
+
+def test_the_console_names_the_strongest_pairs() -> None:
+    found = harness.explain(judge([]), [TEXT], "shapley_taylor", "word", target="bad")
+    lines = explanation_text(found, 2).splitlines()
+    assert any("+0.6" in line and "together: “not” with “good”" in line for line in lines)
+    assert sum("together" in line for line in lines) == 1
+
+
+def test_pairs_of_features_are_found_in_a_table() -> None:
+    pandas = pytest.importorskip("pandas")
+
+    def classify(rows: pandas.DataFrame) -> np.ndarray:
+        share = (rows["dose"] * rows["age"]).to_numpy()
+        return np.stack([share, 1 - share], axis=1)
+
+    table = pandas.DataFrame({"dose": [0.5], "age": [0.8], "height": [3.0]})
+    found = harness.explain(classify, table, "shapley_taylor", classes=["a", "b"], target="a")
+    assert found[0].pairs[0].value == pytest.approx(0.4)
+    assert "dose with age" in found._repr_html_()

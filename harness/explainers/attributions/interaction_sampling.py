@@ -33,6 +33,7 @@ MOST_PAIRS = 1431
 DRAWS_PER_PAIR = 1.5
 # With one draw a player, standard errors covered 77 % of the players' values of a network.
 DRAWS_PER_PLAYER = 2
+POOLED = 3  # as in `shapley`
 _FEWEST = 2  # draws of each size: one has no spread
 
 
@@ -233,9 +234,11 @@ def _standard_errors(
 ) -> tuple[Floats, Floats]:
     """Of players x targets and of pairs x targets, from what is left of drawn sets.
 
-    A draw is a set with its complement, which holds 2 - c of a pair where the set holds c. Student's
-    quantile beside the normal one makes up for few draws that count: degrees of freedom after
-    Satterthwaite (1946), the variance of a sum of squares being the sum of fourth powers.
+    A draw is a set with its complement, which holds 2 - c of a pair where the set holds c. Degrees
+    of freedom follow Satterthwaite (1946), the variance of a sum of squares being the sum of fourth
+    powers. Where few draws count for a value, its variance may be far too small, so it is moderated
+    by that of all values, most by the large ones (Smyth 2004, section 3), and Student's quantile
+    stands beside the normal one.
     """
     from scipy.stats import norm, t
 
@@ -251,6 +254,9 @@ def _standard_errors(
         squares = np.maximum(sums(half, (own + opposite) ** 2), 0)
         fourths = np.maximum(sums(half, (own + opposite) ** 4), squares**2 / len(half))
         freedom = np.divide(2 * squares**2, fourths, out=np.ones_like(squares), where=fourths > 0)
-        quantile = t.ppf(0.975, np.maximum(freedom, 1)) / norm.ppf(0.975)
-        errors.append(np.sqrt(squares) * quantile)
+        total = squares.sum(0)
+        pooled = np.divide((squares**2).sum(0), total, out=np.zeros_like(total), where=total > 0)
+        moderated = (freedom * squares + POOLED * pooled) / (freedom + POOLED)
+        quantile = t.ppf(0.975, freedom + POOLED) / norm.ppf(0.975)
+        errors.append(np.sqrt(moderated) * quantile)
     return errors[0], errors[1]
