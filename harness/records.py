@@ -215,6 +215,17 @@ class Segmentation:
 
 
 @dataclass(frozen=True)
+class Pair:
+    """The interaction of two units, `first` and `second` being their places in the attribution's
+    units: what both add together beside what each adds."""
+
+    first: int
+    second: int
+    value: float
+    standard_error: float | None = None
+
+
+@dataclass(frozen=True)
 class Attribution:
     """A value per unit of one sample, for one target, by one method.
 
@@ -225,7 +236,8 @@ class Attribution:
     (full - empty)| over the larger of |full - empty| and 1 % of the range of the outputs, for
     methods whose values are to sum to that. `held` is, for a method that hands out `full` whole
     (relevance propagation), what no unit has of it, by what has it: values and these sum to
-    `full`.
+    `full`. `pairs` holds interactions of every two units that the classifier saw, counted in those
+    sums, and nothing where the method gives none.
     `classifier` and `input` are hashes of the classifier's weights and of the sample.
     """
 
@@ -250,6 +262,7 @@ class Attribution:
     segmentation: tuple[Segmentation, ...] = field(default=(), repr=False)
     notes: tuple[str, ...] = ()
     held: Mapping[str, float] = field(default_factory=dict)
+    pairs: tuple[Pair, ...] = field(default=(), repr=False)
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from harness import joins
-from harness.explainers.summary import incomplete, named
+from harness.explainers.summary import incomplete, named, named_pair, strongest_pairs
 from harness.gold import gold_text
 from harness.inputs import Inputs
 from harness.measure import group_id
@@ -208,6 +208,9 @@ def explanation_text(explanation: Sequence[Attribution], top: int) -> str:
             spread = a.standard_errors[place] if a.standard_errors else None
             around = "" if spread is None else f" ± {spread:.2g}"
             lines.append(f"    {value:+.4g}{around}  {_short(named(a, place))}")
+        for pair in strongest_pairs(a, top):
+            around = "" if pair.standard_error is None else f" ± {pair.standard_error:.2g}"
+            lines.append(f"    {pair.value:+.4g}{around}  together: {_short(named_pair(a, pair))}")
         unseen = len(a.values) - len(seen)
         lines += [f"    {unseen} {a.unit}s are not seen by the classifier"] if unseen else []
         lines += [f"    {value:+.4g}  no unit's: {name}" for name, value in a.held.items()]

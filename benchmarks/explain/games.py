@@ -76,3 +76,27 @@ def synthetic(players: int = 12) -> dict[str, Value]:
         "maximum": lambda s: (s * np.linspace(0.1, 1, players)).max(1),
         "no order": lambda s: random[s.astype(np.int64) @ places],
     }
+
+
+def held_out(players: int = 12) -> dict[str, Value]:
+    """Games of kinds that no estimator here was tuned on, to be printed and left alone."""
+    rng = np.random.default_rng(71)
+    votes = rng.integers(1, 6, players)
+    keys, queries = rng.normal(size=(2, players, 3))
+    effects = rng.normal(size=players)
+    coverage = rng.random((players, 40)) < 0.12
+    inside, outside = rng.normal(size=(players, 5)), rng.normal(size=5)
+    pairs = np.triu(rng.normal(size=(players, players)) * (rng.random((players, players)) < 0.2), 1)
+    return {
+        "AND of 7": lambda s: s[:, -7:].all(1) * 1.0,
+        "OR of two ANDs": lambda s: (s[:, :3].all(1) | s[:, 5:8].all(1)) * 1.0,
+        "three of five": lambda s: (s[:, 2:7].sum(1) >= 3) * 1.0,
+        "weighted vote": lambda s: (2 * (s @ votes) > votes.sum()) * 1.0,
+        "coverage": lambda s: (s.astype(int) @ coverage > 0).mean(1),
+        "ReLU network": lambda s: np.maximum((s - 0.5) @ inside, 0) @ outside,
+        "pairs": lambda s: s @ effects + ((s @ pairs) * s).sum(1),
+        "softmax of sums": lambda s: (
+            1 / (1 + np.exp((s @ keys) @ [1, 1, 1] - (s @ queries).max(1)))
+        ),
+        "parity and a sum": lambda s: (s[:, :3].sum(1) % 2) + 0.3 * np.sqrt(s[:, 3:].sum(1)),
+    }

@@ -15,7 +15,7 @@ def interpreto(python: str, task: str, **asked: Any) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         Path(folder, "task.json").write_text(json.dumps(asked))
         side = Path(__file__).with_name("interpreto_side.py")
-        _run(python, side, task, folder)
+        run(python, side, task, folder)
         answer: dict[str, Any] = json.loads(Path(folder, "answer.json").read_text())
     return answer
 
@@ -23,12 +23,13 @@ def interpreto(python: str, task: str, **asked: Any) -> dict[str, Any]:
 def alone(script: str, *given: str) -> dict[str, Any]:
     """What a script of this folder prints, as JSON, in a process of its own on our Python."""
     found: dict[str, Any] = json.loads(
-        _run(sys.executable, Path(__file__).with_name(script), *given)
+        run(sys.executable, Path(__file__).with_name(script), *given)
     )
     return found
 
 
-def _run(python: str, script: Path, *given: str) -> str:
+def run(python: str, script: Path, *given: str) -> str:
+    """What a script prints under another Python; ends this program where it fails."""
     done = subprocess.run(
         [python, str(script), *given], capture_output=True, text=True, check=False
     )

@@ -41,8 +41,8 @@ class Division:
         import numpy as np
 
         always = np.ones((len(sets), 1), dtype=bool)
-        found: NDArray[np.bool_] = np.concatenate([sets, always], axis=1)[:, self.unit_of]
-        return found
+        # Rows of the result lie in one piece, which indexing of columns would not give.
+        return np.take(np.concatenate([sets, always], axis=1), self.unit_of, axis=1)
 
 
 @dataclass(frozen=True, eq=False)

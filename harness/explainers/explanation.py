@@ -90,6 +90,27 @@ class Explanation(Sequence[Attribution]):
         )  # fmt: skip
         return pd.DataFrame(rows, columns=pd.Index(names))
 
+    @property
+    def pair_frame(self) -> pd.DataFrame:
+        """One row a pair of units, for methods that give interactions: places, texts, value,
+        error."""
+        import pandas as pd
+
+        rows = [
+            (
+                a.sample, a.method, a.target, a.output, a.removal, a.unit, pair.first, pair.second,
+                a.units[pair.first].text, a.units[pair.second].text, pair.value,
+                pair.standard_error,
+            )
+            for a in self.attributions
+            for pair in a.pairs
+        ]  # fmt: skip
+        names = (
+            "sample", "method", "target", "output", "removal", "unit", "first", "second",
+            "first_text", "second_text", "value", "standard_error",
+        )  # fmt: skip
+        return pd.DataFrame(rows, columns=pd.Index(names))
+
     def draw(self, place: int = 0, width: float = 640.0) -> Figure:
         """The picture of the attribution at this place, `width` pixels wide.
 

@@ -39,15 +39,21 @@ class Game:
 class Played:
     """What a method found: arrays of players x targets.
 
-    `complete` is true for a method whose values are to sum to the full value less the empty one;
-    how far they do not is then reported. `standard_errors` is `None` for what is exact or has no
-    error to be estimated, `notes` are sentences that a reader of the values should know.
+    A method of interactions also gives `pairs` and, where it has them, `pair_errors`: arrays of
+    pairs x targets, the pairs (i, j) with i < j in the order of `numpy.triu_indices`.
+
+    `complete` is true for a method whose values, those of pairs counted, are to sum to the full
+    value less the empty one; how far they do not is then reported. `standard_errors` is `None` for
+    what is exact or has no error to be estimated, `notes` are sentences that a reader of the values
+    should know.
     """
 
     values: NDArray[np.float64]
     standard_errors: NDArray[np.float64] | None = None
     complete: bool = False
     notes: tuple[str, ...] = ()
+    pairs: NDArray[np.float64] | None = None
+    pair_errors: NDArray[np.float64] | None = None
 
 
 Play = Generator["Sets", "Values", Played]

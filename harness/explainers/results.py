@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from harness.explainers.division import Division
 from harness.explainers.engine import Outcome
-from harness.explainers.games import Perturbation
+from harness.explainers.games import Perturbation, Played
 from harness.explainers.gradients import Descended
 from harness.explainers.models.model import Model
 from harness.explainers.models.reading import Reading, Removal
 from harness.explainers.reduction import reduced
 from harness.explainers.targets import Target, Targets, source_hash
-from harness.records import Attribution, HarnessError
+from harness.records import Attribution, HarnessError, Pair
 
 if TYPE_CHECKING:
     import numpy as np
@@ -71,6 +72,7 @@ def of_play(
             f"explainer '{name}' gave values of the shape {values.shape} for {players} units and "
             f"{len(subject.targets.names)} targets"
         )
+    counted = values if played.pairs is None else np.concatenate([values, played.pairs])
     return [
         replace(
             _record(model, subject, name, method, number, values[:, number], question),
@@ -80,8 +82,9 @@ def of_play(
                 else _placed(subject.division, played.standard_errors[:, number])
             ),
             completeness_error=(
-                _completeness(subject, number, values[:, number]) if played.complete else None
+                _completeness(subject, number, counted[:, number]) if played.complete else None
             ),
+            pairs=_pairs(subject.division, played, number),
             evaluations=outcome.evaluations * rows_of(subject.reading),
             notes=(*subject.reading.notes, *played.notes),
         )
@@ -190,6 +193,21 @@ def _placed(division: Division, values: NDArray[np.float64]) -> tuple[float | No
     for place, value in zip(division.players, values.tolist(), strict=True):
         found[place] = value
     return tuple(found)
+
+
+def _pairs(division: Division, played: Played, number: int) -> tuple[Pair, ...]:
+    """Values of pairs of players as those of pairs of units."""
+    if played.pairs is None:
+        return ()
+    places = itertools.combinations(division.players, 2)
+    values = played.pairs[:, number].tolist()
+    errors: list[float | None] = [None] * len(values)
+    if played.pair_errors is not None:
+        errors = played.pair_errors[:, number].tolist()
+    return tuple(
+        Pair(int(first), int(second), value, error)
+        for (first, second), value, error in zip(places, values, errors, strict=True)
+    )
 
 
 def _completeness(subject: Subject, number: int, values: NDArray[np.float64]) -> float:

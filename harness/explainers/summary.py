@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from harness.explainers.division import label_map
-from harness.records import Attribution, Segmentation
+from harness.records import Attribution, Pair, Segmentation
 
 if TYPE_CHECKING:
     import numpy as np
@@ -24,26 +24,28 @@ _COLUMNS = ("left", "centre", "right")
 def summary(attribution: Attribution, top: int = 3) -> str:
     """The `top` units that speak for the target, strongest first, and the strongest against it.
 
-    It names no class and no number: units of text are quoted, parts of an image are said by where
-    they lie. What several units are called (a word that stands twice, patches of one region) is
-    said once: for the target where their values sum to more than zero, against it where to less.
+    Pairs of units count as units do. It names no class and no number: units of text are quoted,
+    parts of an image are said by where they lie. What several units are called (a word that stands
+    twice, patches of one region) is said once: for the target where their values sum to more than
+    zero, against it where to less.
     """
-    seen = [(v, place) for place, v in enumerate(attribution.values) if v is not None]
+    middles = {map_.part: _middles(map_) for map_ in attribution.segmentation}
+    seen = [
+        (v, _named(attribution, place, middles))
+        for place, v in enumerate(attribution.values)
+        if v is not None
+    ]
+    seen += [(pair.value, named_pair(attribution, pair)) for pair in attribution.pairs]
     rounding = _ROUNDING * max(abs(attribution.full or 0.0), abs(attribution.empty or 0.0))
     least = max(rounding, _SAID * max((abs(value) for value, _ in seen), default=0.0))
-    ranked = sorted(
-        ((value, place) for value, place in seen if abs(value) > least),
-        key=lambda item: (-item[0], item[1]),
-    )
-    middles = {map_.part: _middles(map_) for map_ in attribution.segmentation}
-    names = {place: _named(attribution, place, middles) for _, place in seen}
+    ranked = sorted((one for one in seen if abs(one[0]) > least), key=lambda one: -one[0])
     sums: dict[str, float] = {}
-    for value, place in seen:
-        sums[names[place]] = sums.get(names[place], 0.0) + value
-    positive = [names[place] for value, place in ranked if value > 0]
-    negative = [names[place] for value, place in reversed(ranked) if value < 0]
-    for_it = [name for name in dict.fromkeys(positive) if sums[name] > least][:top]
-    against = [name for name in dict.fromkeys(negative) if sums[name] < -least][:1]
+    for value, name in seen:
+        sums[name] = sums.get(name, 0.0) + value
+    positive = dict.fromkeys(name for value, name in ranked if value > 0)
+    negative = dict.fromkeys(name for value, name in reversed(ranked) if value < 0)
+    for_it = [name for name in positive if sums[name] > least][:top]
+    against = [name for name in negative if sums[name] < -least][:1]
     if not for_it:
         return "nothing in particular" + (f" (against it: {against[0]})" if against else "")
     said = for_it[0] if len(for_it) == 1 else f"{', '.join(for_it[:-1])} and {for_it[-1]}"
@@ -57,6 +59,18 @@ def incomplete(attribution: Attribution) -> str:
     if missed is None or missed <= _MISSED:
         return ""
     return f"incomplete: values miss what they must sum to by {100 * missed:.2g} %"
+
+
+def strongest_pairs(attribution: Attribution, top: int) -> list[Pair]:
+    """The `top` pairs of largest size, the largest first, without those of value 0."""
+    rounding = _ROUNDING * max(abs(attribution.full or 0.0), abs(attribution.empty or 0.0))
+    ranked = sorted(attribution.pairs, key=lambda pair: -abs(pair.value))
+    return [pair for pair in ranked[:top] if abs(pair.value) > rounding]
+
+
+def named_pair(attribution: Attribution, pair: Pair) -> str:
+    """What a pair is called, in the order of its units."""
+    return f"{named(attribution, pair.first)} with {named(attribution, pair.second)}"
 
 
 def named(attribution: Attribution, place: int) -> str:

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from harness.identity import sha256
-from harness.records import Attribution, Media
+from harness.records import Attribution, Media, Pair
 
 if TYPE_CHECKING:
     import numpy as np
@@ -33,13 +33,19 @@ def unpack(record: Attribution, data: bytes) -> Attribution:
 
 
 def split(attribution: Attribution) -> tuple[Attribution, dict[str, NDArray[np.float64]]]:
-    """An attribution without its numbers, and the numbers: NaN where a unit was not seen."""
+    """An attribution without its numbers, and the numbers: NaN where a unit was not seen.
+
+    Pairs are rows of first, second, value and standard error (NaN where there is none).
+    """
     import numpy as np
 
     arrays = {"values": np.array(attribution.values, dtype=np.float64)}
     if attribution.standard_errors is not None:
         arrays["standard_errors"] = np.array(attribution.standard_errors, dtype=np.float64)
-    return replace(attribution, values=(), standard_errors=None), arrays
+    if attribution.pairs:
+        rows = [(p.first, p.second, p.value, p.standard_error) for p in attribution.pairs]
+        arrays["pairs"] = np.array(rows, dtype=np.float64)
+    return replace(attribution, values=(), standard_errors=None, pairs=()), arrays
 
 
 def joined(record: Attribution, arrays: Mapping[str, NDArray[np.float64]]) -> Attribution:
@@ -51,4 +57,8 @@ def joined(record: Attribution, arrays: Mapping[str, NDArray[np.float64]]) -> At
         return tuple(None if value != value else value for value in arrays[name].tolist())
 
     values = numbers("values") or ()
-    return replace(record, values=values, standard_errors=numbers("standard_errors"))
+    pairs = tuple(
+        Pair(int(first), int(second), value, None if error != error else error)
+        for first, second, value, error in (arrays["pairs"].tolist() if "pairs" in arrays else ())
+    )
+    return replace(record, values=values, standard_errors=numbers("standard_errors"), pairs=pairs)

@@ -46,7 +46,7 @@ MUST_WORK = {
 }  # fmt: skip
 PERTURBATIONS = {
     "occlusion", "leave_one_out", "lime", "kernel_shap", "permutation_shap", "exact_shapley",
-    "owen_values", "sobol", "rise",
+    "owen_values", "sobol", "rise", "shapley_taylor", "k_sii",
 }  # fmt: skip
 LAYERS = {
     "bert": ("bert.encoder.layer.0", [3]),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,9 +11,12 @@ import numpy as np
 from harness import fields
 from harness.explainers.attributions.regression import FEWEST_DRAWN, jackknife
 from harness.explainers.attributions.shapley_design import Design, design_of
+from harness.explainers.attributions.structure import MOST_WORK, shapley_of_structure
 from harness.explainers.games import Game, Play, Played, default_budget
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from harness.explainers.attributions.regression import Floats
 
 
@@ -31,14 +35,19 @@ class KernelShap:
     the output saturates, but no longer linear, so that estimates of a sum (or of a difference) of
     targets are not the sum of theirs.
 
+    With `structure` a game is recognised that depends on the number of players alone, or is a sum
+    of a few threshold terms (AND, OR, majority of some players; see `structure.py`) that fits all
+    sets evaluated; its values are then exact, and its standard errors those of the regression,
+    which are larger. Else, and beyond 500,000 sets x players x targets, nothing changes.
+
     Exact where all 2**players sets fit, and on additive games and games of pairwise interactions
     (the latter where complements are asked for: from about two sets a player on).
     Standard errors are a jackknife over pairs, zero where everything is enumerated.
     """
 
-    def __init__(self, adaptive: bool = False) -> None:
-        fields.switches("kernel_shap", adaptive=adaptive)
-        self.settings: Mapping[str, Any] = {"adaptive": adaptive}
+    def __init__(self, adaptive: bool = False, structure: bool = True) -> None:
+        fields.switches("kernel_shap", adaptive=adaptive, structure=structure)
+        self.settings: Mapping[str, Any] = {"adaptive": adaptive, "structure": structure}
 
     def budget(self, players: int) -> int:
         """Sets it wants: four for each player, 100 at least."""
@@ -60,7 +69,26 @@ class KernelShap:
         # Without its complement's value a set stands for both, as in an additive game.
         complements = empty + full - kept
         complements[design.paired] = values[2 + len(design.sets) :]
-        return _solve(design, kept - complements, full - empty, self.settings["adaptive"])
+        found = _solve(design, kept - complements, full - empty, self.settings["adaptive"])
+        if self.settings["structure"] and (design.unseen > 0).any():
+            return _with_structure(found, design.asked(), values)
+        return found
+
+
+def _with_structure(found: Played, sets: NDArray[np.bool_], values: Floats) -> Played:
+    """Values of the targets that are sums of few threshold terms put in place of estimates.
+
+    That a sum fits all sets evaluated is no proof for the others, so errors stay those of the
+    regression, which are larger.
+    """
+    if values.size * sets.shape[1] > MOST_WORK:
+        return found
+    better = found.values.copy()
+    for target in range(values.shape[1]):
+        exact = shapley_of_structure(sets, values[:, target])
+        if exact is not None:
+            better[:, target] = exact
+    return replace(found, values=better)
 
 
 def _solve(design: Design, differences: Floats, total: Floats, adaptive: bool) -> Played:
@@ -73,19 +101,18 @@ def _solve(design: Design, differences: Floats, total: Floats, adaptive: bool) -
     rows = design.centred()
     signs = np.where(design.sets, 1.0, -1.0)
     wanted = differences - signs.sum(1, keepdims=True) * total / players
-    influence = (design.weights[:, None] * rows) @ np.linalg.inv(design.gram())
+    influence: Floats = np.linalg.solve(design.gram(), (design.weights[:, None] * rows).T).T
     shifts = influence.T @ wanted
     shifts += influence.T @ (wanted - rows @ shifts)  # one refinement: to rounding
     drawn = int((design.unseen > 0).sum())
     if not drawn:
-        errors = np.zeros((players, targets))
-        return Played(_summed(shifts, total), errors, complete=True)
+        return Played(_summed(shifts, total), np.zeros((players, targets)), complete=True)
     leverage = (rows * influence).sum(1)
     # With few rows to spare, control variates and residuals are mostly noise themselves.
     if drawn < FEWEST_DRAWN or len(rows) - players < max(FEWEST_DRAWN, players // 2):
         note = "The budget is too small for an estimate of the values' errors."
         return Played(_summed(shifts, total), complete=True, notes=(note,))
-    errors = np.empty((players, targets))
+    errors: Floats = np.empty((players, targets))
     for target in range(targets):
         shifts[:, target], errors[:, target] = _with_control_variates(
             design,

@@ -12,6 +12,7 @@ from harness.explainers.attributions.regression import (
     allot,
     balance,
     draw_sets,
+    may_be_well_posed,
     sets_of_size,
     spread_mass,
     well_posed,
@@ -45,8 +46,8 @@ class Design:
 
     def gram(self) -> Floats:
         """Gram matrix, with the direction that the constraint fixes filled in."""
-        rows = self.centred()
-        gram = rows.T @ (self.weights[:, None] * rows)
+        rows = np.sqrt(self.weights)[:, None] * self.centred()
+        gram = rows.T @ rows
         result: Floats = gram + np.trace(gram) / len(gram) ** 2
         return result
 
@@ -60,7 +61,7 @@ def design_of(players: int, budget: int, seed: int) -> Design:
     """
     rng = np.random.default_rng(seed)
     others = budget - 2
-    if others // 2 >= players - 1:
+    if others // 2 >= players - 1 and may_be_well_posed(others // 2, players):
         design = _pairs(players, others // 2, rng)
         if well_posed(design.gram()):
             return design

@@ -6,7 +6,8 @@ pixels of pictures. They have no gradients.
 
 from __future__ import annotations
 
-import re
+import functools
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
@@ -172,13 +173,45 @@ def _word(removal: Removal, name: str) -> str | None:
 
 def _without(text: str, kept: NDArray[np.bool_], word: str | None) -> str:
     """The kept characters; in a removed stretch each word becomes `word`, or all is left out."""
-    pieces, start = [], 0
-    for end in range(1, len(text) + 1):
-        if end == len(text) or kept[end] != kept[start]:
-            stretch = text[start:end]
-            if kept[start]:
-                pieces.append(stretch)
-            elif word is not None:
-                pieces.append(re.sub(r"\S+", lambda _: word, stretch))
-            start = end
-    return "".join(pieces)
+    characters = _characters(text)
+    if word is None:
+        return characters.text(kept)
+    removed = ~(kept | characters.space)
+    begins = removed.copy()
+    begins[1:] &= ~removed[:-1]
+    # A removed word is written where it begins; the white space of removed stretches stays.
+    return characters.text(~removed | begins, begins).replace(characters.unused, word)
+
+
+@dataclass(frozen=True, eq=False)
+class _Characters:
+    """A text as an array of code points: a loop over characters took nine tenths of the time.
+
+    `space` says which are white space; `unused` is a character that the text does not hold.
+    """
+
+    codes: NDArray[np.unsignedinteger[Any]]
+    space: NDArray[np.bool_]
+    unused: str
+    encoding: str
+
+    def text(self, kept: NDArray[np.bool_], marked: NDArray[np.bool_] | None = None) -> str:
+        """The kept characters, the marked ones as `unused`."""
+        codes = self.codes
+        if marked is not None:
+            codes = codes.copy()
+            codes[marked] = ord(self.unused)
+        return codes[kept].tobytes().decode(self.encoding, "surrogatepass")
+
+
+@functools.lru_cache(maxsize=64)
+def _characters(text: str) -> _Characters:
+    import numpy as np
+
+    # One byte a character where that holds the text; lone surrogates of broken files pass.
+    encoding, code = ("latin-1", "u1") if text.isascii() else ("utf-32-le", "<u4")
+    codes = np.frombuffer(text.encode(encoding, "surrogatepass"), np.dtype(code))
+    space = np.fromiter(map(str.isspace, text), bool, len(text))
+    there, last = set(text), 255 if text.isascii() else sys.maxunicode
+    unused = next(chr(code) for code in range(last, 0, -1) if chr(code) not in there)
+    return _Characters(codes, space, unused, encoding)

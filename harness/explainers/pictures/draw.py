@@ -12,6 +12,7 @@ from harness.drawing.svg import notes, sheet, svg, tag, text, wrapped
 from harness.drawing.words import neutral, safe, short
 from harness.explainers.pictures import bars
 from harness.explainers.pictures.overlay import overlay
+from harness.explainers.pictures.pairs import pairs
 from harness.explainers.pictures.panel import Panel
 from harness.explainers.pictures.scale import LEGEND_HEIGHT, Scale, amount
 from harness.explainers.pictures.words import words
@@ -30,9 +31,9 @@ def draw(
 
     Texts are marked. Parts of an image are shown over it, where `sample` holds it. What a
     registered view has a `draw_attribution` for is drawn by it, segments of time are bars along
-    time, and all else is ranked bars.
+    time, and all else is ranked bars. Pairs of units follow as a heat map.
     """
-    scale = Scale.of(attribution.values)
+    scale = Scale.of([*attribution.values, *(pair.value for pair in attribution.pairs)])
     title = neutral(
         f"{attribution.method} of {_plural(attribution.unit)}: why {attribution.target}"
     )
@@ -43,11 +44,13 @@ def draw(
         _panel(attribution, part, sample, scale, width)
         for part in sorted({unit.part for unit in attribution.units})
     ]
+    paints = [panel.paint for panel in panels if panel.paint and len(panels) == 1]
+    if attribution.pairs:
+        panels.append(pairs(attribution, scale, width))
     said = [note for panel in panels for note in panel.notes]
     about = " ".join([_about(attribution), *said, *map(_sentence, attribution.notes)])
-    paints = [panel.paint for panel in panels if panel.paint]
     painted = None
-    if len(panels) == 1 and paints:
+    if paints:
         paint = paints[0]
 
         def painted() -> bytes:
