@@ -13,9 +13,10 @@ from typing import Any
 
 from harness.contracts import EntailmentModel
 from harness.records import HarnessError
+from harness.scorers import word_lists
 from harness.scorers.embeddings import Embedder
-from harness.scorers.polarity import Polarity, opposed, polarity
-from harness.scorers.quantities import Quantity, disagree, quantities
+from harness.scorers.polarity import Polarity, opposed, polarity, weaker
+from harness.scorers.quantities import Quantity, disagree, quantities, unstated
 from harness.sentences import asks_whether, content_words, is_question, sentences, windows
 
 # `benchmarks/calibrate_claim_coverage.py` prints the curves behind these constants; but for `SAID`
@@ -39,6 +40,9 @@ SAID = 0.50
 # .824, .830, .828, .824 from .3 to .6, .804 without) and K-QA's copies, which lose by it (.803,
 # .811, .828, .839, .847).
 SAME_MEANING = 0.5
+# What is left of a match where the premise says less than the claim: less than `SUPPORTED` of the
+# best match there is, and still more than a premise about something else has.
+WEAKER = 0.5
 WINDOW = 3
 
 
@@ -98,10 +102,13 @@ class OverlapCosine:
             "cosine_weight": str(COSINE_WEIGHT),
             "same_topic": str(SAME_TOPIC),
             "same_meaning": str(SAME_MEANING),
+            "weaker": str(WEAKER),
+            "word_lists": word_lists.fingerprint(),
         }
         self._readings: dict[str, _Reading] = {}
         self._parts: dict[str, _Part] = {}
         self._opposed: dict[tuple[str, str], bool] = {}
+        self._less: dict[tuple[str, str], bool] = {}
         self._vectors: dict[str, Any] = {}
 
     def prepare(self, texts: Iterable[str]) -> None:
@@ -146,6 +153,8 @@ class OverlapCosine:
                 ],
                 self._readings[hypothesis],
             )  # fmt: skip
+            if not against and match >= SAME_TOPIC and self._weaker(premise, hypothesis):
+                match *= WEAKER
             found.append(Pair(0.0, match) if against else Pair(match, 0.0))
         return found
 
@@ -193,6 +202,19 @@ class OverlapCosine:
             if match == best or match >= SAID
             for own in claim.parts
         )
+
+    def _weaker(self, premise: str, claim: str) -> bool:
+        """Whether a premise says less than a claim: fewer, more vaguely, or of someone else."""
+        key = (premise, claim)
+        if key not in self._less:
+            parts, own = self._readings[premise].parts, self._readings[claim].parts
+            said = [quantity for part in parts for quantity in part.quantities]
+            self._less[key] = premise != claim and any(
+                unstated(said, one.quantities)
+                or weaker([part.polarity for part in parts], one.polarity)
+                for one in own
+            )
+        return self._less[key]
 
     def _parts_opposed(self, a: _Part, b: _Part) -> bool:
         key = (a.text, b.text)
