@@ -42,7 +42,7 @@ SAID = 0.50
 SAME_MEANING = 0.5
 # What is left of a match where the premise says less than the claim: less than `SUPPORTED` of the
 # best match there is, and still more than a premise about something else has.
-WEAKER = 0.5
+WEAKER = 0.6
 WINDOW = 3
 
 

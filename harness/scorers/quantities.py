@@ -151,12 +151,17 @@ def disagree(premise: Sequence[Quantity], hypothesis: Sequence[Quantity]) -> boo
 
 def unstated(premise: Sequence[Quantity], hypothesis: Sequence[Quantity]) -> bool:
     """Whether a number of the hypothesis is in no number of the premise: it is silent or vaguer."""
+    missing = [wanted for wanted in hypothesis if not _stated(premise, wanted)]
+    rates = [wanted for wanted in hypothesis if wanted.unit == "rate"]
+    if any(wanted not in missing for wanted in rates):  # "twice a day, at the same time every day"
+        missing = [wanted for wanted in missing if wanted.unit != "rate"]
+    return bool(missing)
+
+
+def _stated(premise: Sequence[Quantity], wanted: Quantity) -> bool:
+    pairs = _comparable(premise, wanted) if wanted.unit in ("", "year") else []
     return any(
-        not any(
-            one.states(other)
-            for one, other in _comparable(premise, wanted) or _comparable(premise, wanted, False)
-        )
-        for wanted in hypothesis
+        one.states(other) for one, other in pairs or _comparable(premise, wanted, strict=False)
     )
 
 
@@ -494,6 +499,8 @@ def _bounded(words: list[str], i: int, after: int, found: Quantity) -> tuple[Qua
     if rough:
         found, before = replace(found, rough=True), before[:-1]
     key = _bound_before(before) or _bound_before(_without_age(before))
+    if key in ("above", "under") and _denied(words, i):
+        key = "up_to" if key == "above" else "from_below"
     if key:
         return (found if _lasts_over(before, found) else _bound(found, key)), after
     following = words[after : after + 2]
@@ -512,6 +519,12 @@ def _bound_before(before: tuple[str, ...]) -> str:
         if any(before[-len(p) :] == p for p in word_lists.phrases("numbers", key)):
             return key
     return ""
+
+
+def _denied(words: list[str], i: int) -> bool:
+    """Whether a bound is turned round: "should not be used for more than 48 hours"."""
+    near = words[max(0, i - 8) : i]
+    return any(word in ("not", "never", "cannot") or word.endswith("n't") for word in near)
 
 
 def _without_age(before: tuple[str, ...]) -> tuple[str, ...]:

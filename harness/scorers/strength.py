@@ -15,10 +15,12 @@ from harness.scorers.negation import is_auxiliary, is_preposition, scoped
 from harness.scorers.units import is_unit
 from harness.sentences import STOP_WORDS, stem
 
-ASSERTED = 3  # the level of a statement without a hedge
+ASSERTED = 3  # the level of a claim without a hedge
+_CERTAIN = 4
 _ALWAYS = 5
 _NOT_ALL = 0  # the level that stands for "not all" and "not always"
 _FEW = 1
+_POSSIBLE = 1
 _PERSON = "person"
 
 _Phrase = tuple[str, ...]
@@ -37,22 +39,20 @@ class Focus:
 class Strength:
     """One clause: its stems, frequency (`None` for none), amounts with their nouns, and focus.
 
-    `excepted` is what an exception leaves out; `denied` whether anything is. `hedge` is the level of its weakest hedge, `hedged` the first stems behind each hedge.
+    `excepted` is what an exception leaves out; `denied` whether anything is. `hedge`
+    and `claimed` are the level of its weakest hedge as a text and as a claim, `hedged` the first
+    stems behind each hedge.
     """
 
     stems: frozenset[str]
     hedge: int
+    claimed: int
     hedged: frozenset[str]
     often: int | None
     amounts: tuple[tuple[int, frozenset[str]], ...]
     focus: tuple[Focus, ...]
     excepted: tuple[Focus, ...]
     denied: bool
-
-    @property
-    def plain(self) -> bool:
-        """Whether the clause has none of all this."""
-        return self.hedge == ASSERTED and self.often is None and not (self.amounts or self.focus)
 
 
 def strength(clause: list[str]) -> Strength:
@@ -67,7 +67,8 @@ def strength(clause: list[str]) -> Strength:
     inside = {i + 1 for level, i, _ in amounts if level == _NOT_ALL}
     return Strength(
         frozenset(stem(word) for word in clause if word not in STOP_WORDS),
-        min((level for level, *_ in found), default=ASSERTED),
+        min((level for level, *_ in found), default=_CERTAIN),
+        min((_POSSIBLE if level == ASSERTED else level for level, *_ in found), default=ASSERTED),
         frozenset(root for _, _, after in found for root in _behind(clause, after)),
         often[0] if often else None,
         tuple(
@@ -81,7 +82,7 @@ def strength(clause: list[str]) -> Strength:
 
 def weaker(premise: Sequence[Strength], claim: Sequence[Strength]) -> bool:
     """Whether the premise claims less, or less surely, than a claim about the same."""
-    surely = min((one.hedge for one in claim), default=ASSERTED)
+    surely = min((one.claimed for one in claim), default=ASSERTED)
     for wanted in claim:
         own = _counterpart(premise, wanted)
         if own is None:
@@ -116,7 +117,7 @@ def _counterpart(premise: Sequence[Strength], wanted: Strength) -> Strength | No
 
 def _rarer(own: Strength, wanted: Strength) -> bool:
     if wanted.often is None:
-        return own.often in (_NOT_ALL, _FEW) and wanted.hedge == ASSERTED and not wanted.denied
+        return own.often in (_NOT_ALL, _FEW) and wanted.claimed == ASSERTED and not wanted.denied
     if wanted.often == _NOT_ALL:
         return False
     if own.often is None:
