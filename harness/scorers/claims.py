@@ -24,11 +24,25 @@ from harness.records import (
     Separation,
     Subject,
 )
-from harness.scorers.entailment import SUPPORTED, WINDOW, coverage, entailment_model
+from harness.scorers.entailment import (
+    SUPPORTED,
+    WINDOW,
+    Coverage,
+    Pair,
+    coverage,
+    entailment_model,
+)
 from harness.scorers.explanations import explanation_text
 from harness.sentences import informative, is_question, sentences, windows
 
 _SIDES = ("true", "told")
+# People's judgement of the verdict "contradicted"; `benchmarks/claim_verdicts.py` prints the second
+# figure. The first is of the rules before these, on a larger set.
+_CONTRADICTION = (
+    "of 399 claims that physicians judged, 12 were called contradicted, 2 of them rightly, and 2 "
+    "of the 12 that are contradicted were found; to subtract contradiction from support lowers "
+    "the AUC"
+)
 
 
 @dataclass(frozen=True)
@@ -135,6 +149,7 @@ def _metrics(side: str) -> list[Metric]:
                about=f"Share of the must claims of {whose} that the explanation states."),
         Metric(f"contradiction_vs_{side}", direction="lower",
                separates=(Separation("gold", "negated", 0.2),) if side == "true" else (),
+               not_validated=_CONTRADICTION,
                title=f"claims{of} contradicted",
                about=f"Share of the must and nice claims of {whose} whose opposite "
                "the explanation states."),
@@ -142,6 +157,7 @@ def _metrics(side: str) -> list[Metric]:
     if side == "true":
         found += [
             Metric("precision_vs_true", title="sentences that gold backs",
+                   not_validated=f"it counts out what contradicts gold, and {_CONTRADICTION}",
                    separates=(Separation("gold", "other-label", 0.2),
                               Separation("paraphrase", "other-label", 0.1),
                               Separation("gold", "negated", 0.2)),
@@ -162,8 +178,9 @@ class Claims:
 
     A claim is supported where a sentence or a window of three reaches `threshold`, contradicted
     where a sentence that states no claim better contradicts it by as much, and by more than it is
-    supported. Gold's paraphrases and contradictions are not looked at, so that the controls that
-    are made of them test this scorer.
+    supported. A claim's paraphrases count as the claim, so the control `paraphrase` shows that they
+    are read, and no longer that other words are understood; gold's contradictions are not looked
+    at, so that the control `negated` tests this scorer.
 
     `entailment` is `builtin` or `package.module:Class`, `embedder` a model name for the built-in
     one. The default threshold is that of the built-in model; another model needs its own.
@@ -253,9 +270,7 @@ class Claims:
         parts = [part for part in sentences(text) if not is_question(part)]
         held = self._hold(parts, record)
         verdicts = []
-        wanted = [claim for claim in record.claims if claim.importance != "must_not"]
-        found = coverage(self.model, text, [claim.text for claim in wanted])
-        said = dict(zip(wanted, found, strict=True))
+        said = self._said(text, [c for c in record.claims if c.importance != "must_not"])
         for claim in record.claims:
             if claim.importance == "must_not":
                 verdicts.append(self._asserted(claim, held))
@@ -290,43 +305,84 @@ class Claims:
         )
         return Verdict(claim, "supported" if asserted else "unsupported", support, shown)
 
+    def _said(self, text: str, claims: Sequence[Claim]) -> dict[Claim, Coverage]:
+        """What a text says of each claim: of its words, or where they are missing, of others."""
+        said = dict(zip(claims, coverage(self.model, text, [c.text for c in claims]), strict=True))
+        others = [
+            (claim, paraphrase)
+            for claim, found in said.items()
+            if found.support < self.threshold
+            for paraphrase in claim.paraphrases
+        ]
+        again = coverage(self.model, text, [paraphrase for _, paraphrase in others])
+        for (claim, _), found in zip(others, again, strict=True):
+            if found.support > said[claim].support:
+                said[claim] = found
+        return said
+
     def _hold(self, parts: Sequence[str], record: GoldRecord) -> list[_Held]:
-        """Every sentence against every claim, and gold's own text against every sentence."""
+        """Every sentence against every claim, and gold's own text against every sentence.
+
+        A sentence that states no claim in the claim's words is held against the paraphrases too.
+        """
         good = [claim for claim in record.claims if claim.importance != "must_not"]
         bad = [claim for claim in record.claims if claim.importance == "must_not"]
         sources = [*(c.text for c in good), *windows(sentences(gold_text(record)), WINDOW)]
-        scores = iter(
-            self.model.entailment(
-                [
-                    pair
-                    for part in parts
-                    for pair in (
-                        *((part, claim.text) for claim in (*good, *bad)),
-                        *((source, part) for source in sources),
-                    )
-                ]
-            )
-        )
+        held = self._against(parts, [(c, c.text) for c in good])
+        open_ones = [part for part, own in zip(parts, held, strict=True) if self._open(own)]
+        reworded = [(claim, other) for claim in good for other in claim.paraphrases]
+        again = dict(zip(open_ones, self._against(open_ones, reworded), strict=True))
+        forbidden = self._against(parts, [(c, t) for c in bad for t in (c.text, *c.paraphrases)])
+        back = iter(self.model.entailment([(s, part) for part in parts for s in sources]))
         found = []
-        for part in parts:
-            own = {claim.id: next(scores) for claim in good}
-            forbidden = {claim.id: next(scores).support for claim in bad}
-            back = [next(scores).support for _ in sources]
-            best = max((score.support for score in own.values()), default=0.0)
+        for part, own, bad_ones in zip(parts, held, forbidden, strict=True):
+            merged = _merged(own, again.get(part, {}))
+            best = max((score.support for score in merged.values()), default=0.0)
+            stated = max((next(back).support for _ in sources), default=0.0)
             found.append(
                 _Held(
                     text=part,
                     best=best,
-                    grounds=max(best, max(back, default=0.0)),
-                    against={name: score.contradiction for name, score in own.items()},
-                    must_not=forbidden,
+                    grounds=max(best, stated),
+                    against={name: score.contradiction for name, score in merged.items()},
+                    must_not={name: score.support for name, score in bad_ones.items()},
                 )
             )
         return found
 
+    def _open(self, own: Mapping[str, Pair]) -> bool:
+        return all(score.support < self.threshold for score in own.values())
+
+    def _against(
+        self, parts: Sequence[str], wordings: Sequence[tuple[Claim, str]]
+    ) -> list[dict[str, Pair]]:
+        """Of each sentence by claim the most that any wording gives it."""
+        scores = iter(
+            self.model.entailment([(part, text) for part in parts for _, text in wordings])
+        )
+        found: list[dict[str, Pair]] = []
+        for _ in parts:
+            own: dict[str, Pair] = {}
+            for claim, _ in wordings:
+                own = _merged(own, {claim.id: next(scores)})
+            found.append(own)
+        return found
+
+
+def _merged(own: Mapping[str, Pair], others: Mapping[str, Pair]) -> dict[str, Pair]:
+    """Of each claim the higher support and the higher contradiction."""
+    found = dict(own)
+    for name, score in others.items():
+        known = found.get(name)
+        found[name] = score if known is None else Pair(
+            max(known.support, score.support), max(known.contradiction, score.contradiction)
+        )  # fmt: skip
+    return found
+
 
 def _statements(record: GoldRecord) -> list[str]:
-    return [gold_text(record), *(claim.text for claim in record.claims)]
+    claims = record.claims
+    return [gold_text(record), *(text for c in claims for text in (c.text, *c.paraphrases))]
 
 
 def _row(verdict: Verdict) -> dict[str, Any]:

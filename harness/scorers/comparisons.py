@@ -53,11 +53,11 @@ def same_order(a: Sequence[Comparison], b: Sequence[Comparison]) -> bool | None:
     return all(found) if found else None
 
 
-def compared_pairs(comparison: Sequence[Comparison]) -> frozenset[int]:
-    """The pairs of opposite words by which comparisons compare."""
-    early = sides().get("befor", ()) or sides().get("before", ())
-    times = {pair for pair, _ in early} if any(c.kind == "time" for c in comparison) else set()
-    return frozenset({pair for c in comparison for pair, _ in c.pairs} | times)
+def compared_pairs(compared: Sequence[Comparison]) -> frozenset[int]:
+    """The pairs of opposite words by which comparisons compare, "more" and "before" included."""
+    marks = {"more" if one.kind == "degree" else "before" for one in compared}
+    named = {pair for mark in marks for pair, _ in sides().get(stem(mark), ())}
+    return frozenset(named | {pair for one in compared for pair, _ in one.pairs})
 
 
 def _agree(a: Comparison, b: Comparison) -> bool | None:
@@ -78,7 +78,11 @@ def _agree(a: Comparison, b: Comparison) -> bool | None:
 def _degree(clause: list[str], meaning: Sequence[tuple[int, str]], than: int) -> Comparison:
     more, less = word_lists.words("order", "more"), word_lists.words("order", "less")
     at = next(
-        (k for k in range(than - 1, -1, -1) if clause[k] in more | less or _compares(clause, k, than)),
+        (
+            k
+            for k in range(than - 1, -1, -1)
+            if clause[k] in more | less or _compares(clause, k, than)
+        ),
         -1,
     )
     places = [at] if at >= 0 else []

@@ -16,7 +16,8 @@ from harness.records import HarnessError
 from harness.scorers import word_lists
 from harness.scorers.embeddings import Embedder
 from harness.scorers.polarity import Polarity, opposed, polarity, weaker
-from harness.scorers.quantities import Quantity, disagree, quantities, unstated
+from harness.scorers.quantities import quantities
+from harness.scorers.quantity import Quantity, disagree, unstated
 from harness.sentences import asks_whether, content_words, is_question, sentences, windows
 
 # `benchmarks/calibrate_claim_coverage.py` prints the curves behind these constants; but for `SAID`

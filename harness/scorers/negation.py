@@ -141,9 +141,7 @@ def scoped(clause: list[str]) -> tuple[list[tuple[frozenset[int], str]], frozens
         i += 1
     cues = frozenset().union(*(places for places, _ in found)) if found else frozenset()
     kept = [
-        (scope - cues, name)
-        for (_, scope), name in zip(found, names, strict=True)
-        if scope - cues
+        (scope - cues, name) for (_, scope), name in zip(found, names, strict=True) if scope - cues
     ]
     return kept, cues
 
@@ -173,7 +171,9 @@ def _cue(clause: list[str], i: int) -> tuple[frozenset[int], frozenset[int]] | N
         forward = clause[i + 1 : i + 2] in (["to"], ["that"], ["for"])
         return frozenset((i,)), frozenset(range(i + 1, n)) if forward else everything - {i}
     if word in _cues().sentence:
-        carriers, reach = (_cues().carriers_of_no, 2) if word == "no" else (_cues().carriers, _REACH)
+        carriers, reach = (
+            (_cues().carriers_of_no, 2) if word == "no" else (_cues().carriers, _REACH)
+        )
         for k in range(i + 1, min(n, i + 1 + reach)):
             if clause[k] in carriers and (
                 clause[k] not in _cues().carriers_with_in or clause[k + 1 : k + 2] == ["in"]
@@ -222,7 +222,9 @@ def means(word: str) -> bool:
 
 def root(word: str, denied: bool) -> str:
     """A word's stem; all ways to deny knowledge are one."""
-    return "known" if word in _cues().unknown or (denied and word in _cues().certain) else stem(word)
+    return (
+        "known" if word in _cues().unknown or (denied and word in _cues().certain) else stem(word)
+    )
 
 
 def is_auxiliary(word: str) -> bool:

@@ -60,7 +60,7 @@ def read_number(words: Sequence[str], i: int) -> Number | None:
     number = _in_digits(words, i) if is_digits(words[i]) else _in_words(words, i)
     if number is None:
         return _fraction(words, i)
-    part = _fraction_of(words, i, number)
+    part = _fraction_of(words, number)
     if part is not None:
         return part
     if words[number.after : number.after + 3] == ["and", "a", "half"]:
@@ -107,7 +107,7 @@ def _continues(words: Sequence[str], i: int, value: float, current: float) -> bo
     before = words[i - 1]
     if before in ("-", "and") or before in _scales():
         return True
-    return 20 <= current % 100 and current % 10 == 0 and value < 10
+    return current % 100 >= 20 and current % 10 == 0 and value < 10
 
 
 def _joins(words: Sequence[str], i: int) -> bool:
@@ -121,7 +121,7 @@ def _joins(words: Sequence[str], i: int) -> bool:
     return words[i - 1] in ("hundred", "thousand")
 
 
-def _fraction_of(words: Sequence[str], i: int, number: Number) -> Number | None:
+def _fraction_of(words: Sequence[str], number: Number) -> Number | None:
     """ "two thirds", "1⁄2", "one half"; `None` where the number is no numerator."""
     after = number.after + (words[number.after : number.after + 1] == ["-"])
     name = words[after] if after < len(words) else ""

@@ -11,6 +11,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from harness.scorers import strength as strengths
 from harness.scorers.comparisons import Comparison, bounds, compared_pairs, comparisons, same_order
 from harness.scorers.negation import (
     CONDITIONAL,
@@ -24,7 +25,6 @@ from harness.scorers.negation import (
     scoped,
 )
 from harness.scorers.opposites import sides
-from harness.scorers import strength as strengths
 from harness.scorers.roles import Role, exchanged, roles
 from harness.scorers.strength import Strength, contrary, strength
 from harness.sentences import stem
@@ -61,8 +61,8 @@ class Polarity:
     """What a sentence affirms and denies.
 
     `scopes` holds what each negation denies, `conditions` what stands in clauses of condition,
-    `conditional` what is denied under a condition only ("unless treated"), `negated` the stems that are denied and nowhere affirmed. A `simple`
-    sentence is one clause.
+    `conditional` what is denied under a condition only ("unless treated"), `negated` the stems
+    that are denied and nowhere affirmed. A `simple` sentence is one clause.
     """
 
     stems: frozenset[str]

@@ -72,7 +72,7 @@ def strength(clause: list[str]) -> Strength:
         frozenset(root for _, _, after in found for root in _behind(clause, after)),
         often[0] if often else None,
         tuple(
-            (level, _noun(clause, i, after)) for level, i, after in amounts if i not in inside
+            (level, _noun(clause, after)) for level, i, after in amounts if i not in inside
         ),
         tuple(_focus(clause)),
         tuple(_excepted(clause)),
@@ -87,7 +87,11 @@ def weaker(premise: Sequence[Strength], claim: Sequence[Strength]) -> bool:
         own = _counterpart(premise, wanted)
         if own is None:
             continue
-        if own.hedge < surely and own.hedged & wanted.stems or _rarer(own, wanted) or _fewer(own, wanted):
+        if (
+            (own.hedge < surely and own.hedged & wanted.stems)
+            or _rarer(own, wanted)
+            or _fewer(own, wanted)
+        ):
             return True
         asked = [one for one in wanted.focus if not one.denied]
         if asked and not any(one.focus for one in premise):
@@ -201,7 +205,7 @@ def _behind(clause: list[str], after: int) -> list[str]:
     return [stem(word) for word in clause[after:] if word not in STOP_WORDS][:2]
 
 
-def _noun(clause: list[str], i: int, after: int) -> frozenset[str]:
+def _noun(clause: list[str], after: int) -> frozenset[str]:
     """What a quantifier is about: the next one or two words of content."""
     if clause[after - 1].endswith(("one", "body")):
         return frozenset((_PERSON,))
@@ -233,9 +237,7 @@ def _marked(clause: list[str], key: str, without: str) -> list[tuple[int, int, i
     """Level, place and end of each phrase of a list, but where a phrase of `without` stands."""
     levels = _levels(key)
     skipped = {
-        k
-        for i, after in (_phrases(clause, without) if without else ())
-        for k in range(i, after)
+        k for i, after in (_phrases(clause, without) if without else ()) for k in range(i, after)
     }
     found = []
     i = 0
