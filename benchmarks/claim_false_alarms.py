@@ -38,7 +38,10 @@ def line(name: str, verdicts: Iterable[str]) -> str:
     counts = Counter(verdicts)
     total = sum(counts.values())
     wrong = counts["contradicted"]
-    return f"{name:34} supported {counts['supported'] / total:.3f}  contradicted {wrong} of {total} ({wrong / total:.3f})"
+    return (
+        f"{name:34} supported {counts['supported'] / total:.3f}  "
+        f"contradicted {wrong} of {total} ({wrong / total:.3f})"
+    )
 
 
 def statements(model: OverlapCosine, folder: Path) -> None:

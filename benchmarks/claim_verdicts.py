@@ -1,7 +1,7 @@
 """How often claim verdicts are right, on data with a half that nobody looked at.
 
-The pairs of `claim_pairs/` by kind: numbers, order, hedges, negation, focus, roles, and neighbours on
-which no rule may fire, half of which were not looked at while the rules were written. Gold's own
+The pairs of `claim_pairs/` by kind: numbers, order, hedges, negation, focus, roles, and neighbours
+on which no rule may fire, half of which were not looked at while the rules were written. Gold's own
 paraphrases (should read as supported) and hand-written contradictions (as contradicted), CondaQA's
 edits and SNLI's held-out pairs. The cues of negation, opposites and numbers were chosen
 on the halves called read (every second label of gold, every second passage of CondaQA, SNLI's pairs
