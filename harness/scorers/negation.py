@@ -43,6 +43,7 @@ class _Cues:
     certain: frozenset[str]
     light: frozenset[str]
     pseudo: tuple[tuple[str, ...], ...]
+    pseudo_first: frozenset[str]
     boundary: frozenset[str]
     pronouns: frozenset[str]
     auxiliaries: frozenset[str]
@@ -67,6 +68,7 @@ def _cues() -> _Cues:
         carriers_of_no=lists["carriers"] | word_lists.words("negation", "carriers_of_no"),
         light=frozenset(map(stem, word_lists.words("negation", "light"))),
         pseudo=word_lists.phrases("negation", "pseudo"),
+        pseudo_first=frozenset(p[0] for p in word_lists.phrases("negation", "pseudo")),
     )
 
 
@@ -113,15 +115,9 @@ def scoped(clause: list[str]) -> tuple[list[tuple[frozenset[int], str]], frozens
     names: list[str] = []
     i = 0
     while i < len(clause):
-        pseudo = next((p for p in _cues().pseudo if tuple(clause[i : i + len(p)]) == p), None)
-        if pseudo is not None:
-            i += len(pseudo)
-            continue
-        if clause[i] in ("no", "not") and clause[i + 2 : i + 3] == ["than"]:  # "no later than"
-            i += 3
-            continue
-        if clause[i] == "not" and _denies_bound(clause, i):
-            i += 1
+        skipped = _no_cue(clause, i)
+        if skipped:
+            i += skipped
             continue
         cue = _cue(clause, i)
         if cue is not None:
@@ -144,6 +140,19 @@ def scoped(clause: list[str]) -> tuple[list[tuple[frozenset[int], str]], frozens
         (scope - cues, name) for (_, scope), name in zip(found, names, strict=True) if scope - cues
     ]
     return kept, cues
+
+
+def _no_cue(clause: list[str], i: int) -> int:
+    """How many words from place i on look like a negation and are none."""
+    cues = _cues()
+    if clause[i] not in cues.pseudo_first:
+        return 0
+    pseudo = next((p for p in cues.pseudo if tuple(clause[i : i + len(p)]) == p), None)
+    if pseudo is not None:
+        return len(pseudo)
+    if clause[i] in ("no", "not") and clause[i + 2 : i + 3] == ["than"]:  # "no later than"
+        return 3
+    return int(clause[i] == "not" and _denies_bound(clause, i))
 
 
 def _denies_bound(clause: list[str], i: int) -> bool:

@@ -88,6 +88,7 @@ def polarity(sentence: str) -> Polarity:
     opposites: list[Opposite] = []
     compared: list[Comparison] = []
     acting: list[Role] = []
+    claimed: list[Strength] = []
     before: frozenset[str] = frozenset()  # "may help but should not be used" has its subject there
     parts = clauses(_LETTER.sub("lettera", sentence))
     for clause in parts:
@@ -114,11 +115,12 @@ def polarity(sentence: str) -> Polarity:
         opposites += _opposites(clause, meaning, covered, cues)
         compared += comparisons(clause, meaning)
         acting += roles(clause, meaning)
+        claimed.append(strength(clause, bool(cues)))
     negated = conditional.union(*(scope.stems for scope in scopes)) - affirmed
     return Polarity(
         frozenset(stems), frozenset(affirmed), tuple(scopes), frozenset(conditions),
         frozenset(conditional), frozenset(negated), tuple(opposites), tuple(compared),
-        tuple(map(strength, parts)), tuple(acting), len(parts) == 1,
+        tuple(claimed), tuple(acting), len(parts) == 1,
     )  # fmt: skip
 
 

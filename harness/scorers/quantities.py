@@ -19,6 +19,7 @@ from harness.sentences import STOP_WORDS, stem
 
 _AROUND = 4  # words of content on either side that say what a number is about
 _BREAKS = frozenset([",", ";", ":", ".", "and", "but", "while", "whereas", "or"])
+_CLAUSE = 30  # words that a clause of condition may have before its number
 _YEARS = (1500, 2100)
 _DATED = frozenset(
     ["in", "since", "of", "from", "until", "by", "year", "before", "after", "during", "around"]
@@ -56,7 +57,7 @@ def quantities(text: str) -> tuple[Quantity, ...]:
 
 def _conditional(words: list[str], start: int) -> bool:
     """Whether a clause of condition holds the number: the last mark before it begins one."""
-    for k in range(start - 1, -1, -1):
+    for k in range(start - 1, max(-1, start - _CLAUSE), -1):
         if words[k] in CONDITIONAL:
             return True
         if words[k] in (",", ";", ".", "but"):

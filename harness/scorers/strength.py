@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import cache
 
 from harness.scorers import word_lists
-from harness.scorers.negation import is_auxiliary, is_preposition, scoped
+from harness.scorers.negation import is_auxiliary, is_preposition
 from harness.scorers.units import is_unit
 from harness.sentences import STOP_WORDS, stem
 
@@ -55,8 +55,8 @@ class Strength:
     denied: bool
 
 
-def strength(clause: list[str]) -> Strength:
-    """Reads one clause, given as its words in lower case."""
+def strength(clause: list[str], denied: bool) -> Strength:
+    """Reads one clause, given as its words in lower case; `denied` where it has a negation."""
     found = _marked(clause, "hedges", "no_hedges")
     amounts = _marked(clause, "amounts", "no_amounts") + [
         (_NOT_ALL, i, after) for i, after in _phrases(clause, "not_all")
@@ -76,7 +76,7 @@ def strength(clause: list[str]) -> Strength:
         ),
         tuple(_focus(clause)),
         tuple(_excepted(clause)),
-        bool(scoped(clause)[1]),
+        denied,
     )  # fmt: skip
 
 
