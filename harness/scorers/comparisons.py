@@ -71,7 +71,8 @@ def _agree(a: Comparison, b: Comparison) -> bool | None:
     straight = bool(a.right & b.right)
     if crossed == straight:
         return None
-    turned = sum(known[pair] != others[pair] for pair in shared) + a.inverted + b.inverted
+    first = sorted(shared)[:1]  # one word may be in several pairs, and turns but once
+    turned = sum(known[pair] != others[pair] for pair in first) + a.inverted + b.inverted
     return bool(turned % 2) == crossed
 
 
@@ -90,7 +91,7 @@ def _degree(clause: list[str], meaning: Sequence[tuple[int, str]], than: int) ->
         places.append(at + 1)
     inverted = at >= 0 and clause[at] in less
     named = places[1:] if len(places) > 1 or clause[at] in less or clause[at] == "more" else places
-    pairs = frozenset(pair for k in named for pair in sides().get(stem(clause[k]), ())[:1])
+    pairs = frozenset(pair for k in named for pair in sides().get(stem(clause[k]), ()))
     left, right = _parted(meaning, than, places)
     return Comparison("degree", left, right, pairs, inverted)
 

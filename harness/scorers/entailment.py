@@ -156,6 +156,8 @@ class OverlapCosine:
             )  # fmt: skip
             if not against and match >= SAME_TOPIC and self._weaker(premise, hypothesis):
                 match *= WEAKER
+            if against:
+                match = min(1.0, match + self._disputed(premise, hypothesis))
             found.append(Pair(0.0, match) if against else Pair(match, 0.0))
         return found
 
@@ -203,6 +205,12 @@ class OverlapCosine:
             if match == best or match >= SAID
             for own in claim.parts
         )
+
+    def _disputed(self, premise: str, claim: str) -> float:
+        """What the numbers that a premise lacks took from its match: the matter is the same."""
+        said, wanted = self._readings[premise].words, self._readings[claim].words
+        numbers = [root for root, word in wanted.items() if word[0].isdigit() and root not in said]
+        return (1 - COSINE_WEIGHT) * len(numbers) / max(1, len(wanted))
 
     def _weaker(self, premise: str, claim: str) -> bool:
         """Whether a premise says less than a claim: fewer, more vaguely, or of someone else."""

@@ -256,9 +256,9 @@ def is_verb_cue(word: str) -> bool:
     return stem(word) in _cues().verb
 
 
-def is_sentence_cue(word: str) -> bool:
-    """Whether a cue denies all that follows ("not", "never")."""
-    return word in _cues().sentence
+def denies_verb(word: str) -> bool:
+    """Whether a cue denies the verb behind it, and not one noun after the other ("no", "nor")."""
+    return word in ("not", "never", "cannot")
 
 
 def is_light(root: str) -> bool:

@@ -16,9 +16,9 @@ from harness.scorers.comparisons import Comparison, bounds, compared_pairs, comp
 from harness.scorers.negation import (
     CONDITIONAL,
     clauses,
+    denies_verb,
     is_advice,
     is_light,
-    is_sentence_cue,
     is_verb_cue,
     means,
     root,
@@ -172,7 +172,10 @@ def weaker(premise: Sequence[Polarity], claim: Polarity) -> bool:
     """Whether sentences claim less, or less surely, than a claim, or the same of someone else."""
     said = [one for part in premise for one in part.strengths]
     acting = [role for part in premise for role in part.roles]
-    return strengths.weaker(said, claim.strengths) or exchanged(acting, claim.roles)
+    if strengths.weaker(said, claim.strengths):
+        return True
+    compared = [one for part in premise for one in part.comparisons]
+    return not same_order(compared, claim.comparisons) and exchanged(acting, claim.roles)
 
 
 def _denies(a: Polarity, b: Polarity) -> bool:
@@ -207,7 +210,7 @@ def _denied(
     if not shared or shared & denied:
         return False
     # What is denied is the word behind "not"; another text must speak of that.
-    if is_sentence_cue(scope.cue) and scope.head not in b.stems:
+    if denies_verb(scope.cue) and scope.head not in b.stems:
         return False
     # A sentence of one clause says nothing but its negation.
     most = 2 * len(shared) >= len(only) + (len(only) >= _LONG)

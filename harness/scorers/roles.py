@@ -50,15 +50,20 @@ def roles(clause: list[str], meaning: Sequence[tuple[int, str]]) -> tuple[Role, 
 
 def exchanged(a: Sequence[Role], b: Sequence[Role]) -> bool:
     """Whether around a shared word each one's doer is the other's object, and nothing else."""
-    known = {role.pivot: role for role in b}
     return any(
         role.doer & other.object
         and role.object & other.doer
         and not role.doer & other.doer
         and not role.object & other.object
         for role in a
-        if (other := known.get(role.pivot)) is not None
+        for other in b
+        if _one_verb(role.pivot, other.pivot)
     )
+
+
+def _one_verb(a: str, b: str) -> bool:
+    """Whether two stems are of one verb: "bit" and "bitten"."""
+    return a == b or (min(len(a), len(b)) >= 3 and (a.startswith(b) or b.startswith(a)))
 
 
 def _passive(clause: list[str], at: int) -> bool:
