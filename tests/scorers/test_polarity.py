@@ -95,7 +95,7 @@ def test_denials_oppose_and_do_so_both_ways(claim: str, denial: str) -> None:
         ("Only children fall ill.", "Children fall ill."),
         ("Nothing helps except rest.", "Rest helps."),
         ("Avoid salt, as it may cause swelling.", "Salt may cause swelling."),
-        ("The drug is no part of the plan.", "Drug and plan are common words."),
+        ("The drug is not a part of the plan.", "Drug and plan are common words."),
         ("Do not use it if the eardrum has ruptured.", "Use it twice."),
         ("Use it for no more than two days.", "Use it for two days."),
         ("It decreases the thickness of the wall.", "It thins the wall."),
