@@ -19,6 +19,7 @@ _REACH = 5  # words between "not" and the noun that carries it: "has not been fo
 # Clauses that begin so state nothing; what they deny is not denied of the sentence.
 CONDITIONAL = frozenset(("if", "unless", "when", "until"))
 _COORDINATION = frozenset(("and", "or"))
+_EXCEPT = frozenset(("except", "excepting"))  # "nothing helps except rest" does not deny rest
 _RELATIVE = frozenset(("that", "who", "which"))
 _BE = frozenset(("be", "been", "being", "is", "are", "was", "were"))
 _CLAUSE = re.compile(r"[;:()]|\s[-–—]\s|,")
@@ -190,7 +191,8 @@ def _cue(clause: list[str], i: int) -> tuple[frozenset[int], frozenset[int]] | N
                 return frozenset((i, k)), everything - {i, k}
         # "ulcers that do not heal can be treated" denies the healing alone.
         relative = word != "no" and _RELATIVE.intersection(clause[:i])
-        end = _next(clause, i + 2, _cues().auxiliaries) if relative else n
+        ends = _cues().auxiliaries if relative else _EXCEPT
+        end = _next(clause, i + 2 if relative else i + 1, ends)
         return frozenset((i,)), _ahead(clause, i + 1, end)
     if word == "non":
         return frozenset((i,)), frozenset(range(i + 1, min(i + 2, n)))
