@@ -117,7 +117,7 @@ def _joins(words: Sequence[str], i: int) -> bool:
         return False
     if words[i] == "-":
         before = _values().get(words[i - 1], 0)
-        return before >= 20 and following < 10
+        return bool(before >= 20 and following < 10)
     return words[i - 1] in ("hundred", "thousand")
 
 
