@@ -24,16 +24,10 @@ from harness.records import (
     Separation,
     Subject,
 )
-from harness.scorers.entailment import (
-    SUPPORTED,
-    WINDOW,
-    Coverage,
-    Pair,
-    coverage,
-    entailment_model,
-)
+from harness.scorers.entailment import SUPPORTED, entailment_model
 from harness.scorers.explanations import explanation_text
-from harness.sentences import informative, is_question, sentences, windows
+from harness.scorers.held import Held, HeldText
+from harness.sentences import informative
 
 _SIDES = ("true", "told")
 # People's judgement of the verdict "contradicted"; `benchmarks/claim_verdicts.py` prints the second
@@ -53,29 +47,6 @@ class Verdict:
     verdict: str  # supported, contradicted, unsupported
     support: float
     sentence: str
-
-
-@dataclass(frozen=True)
-class _Held:
-    """One sentence held against gold, all values as an entailment model gives them.
-
-    `best` is how well it states the claim it states best, `grounds` the same or how well gold
-    states the sentence; `against` and `must_not` are by claim.
-    """
-
-    text: str
-    best: float
-    grounds: float
-    against: Mapping[str, float]
-    must_not: Mapping[str, float]
-
-    @property
-    def denies(self) -> float:
-        return max(self.against.values(), default=0.0)
-
-    @property
-    def forbidden(self) -> float:
-        return max(self.must_not.values(), default=0.0)
 
 
 @dataclass(frozen=True)
@@ -267,10 +238,9 @@ class Claims:
         return known[1]
 
     def _reading(self, text: str, record: GoldRecord) -> Reading:
-        parts = [part for part in sentences(text) if not is_question(part)]
-        held = self._hold(parts, record)
+        premises = HeldText(self.model, text, record, self.threshold)
+        held, said = premises.sentences(), premises.said()
         verdicts = []
-        said = self._said(text, [c for c in record.claims if c.importance != "must_not"])
         for claim in record.claims:
             if claim.importance == "must_not":
                 verdicts.append(self._asserted(claim, held))
@@ -289,14 +259,11 @@ class Claims:
         known = [h for h in held if informative(h.text)]
         return Reading(
             tuple(verdicts),
-            tuple(self._grounded(h) for h in known),
+            tuple(h.grounded(self.threshold) for h in known),
             tuple(max(h.grounds, h.denies, h.forbidden) >= self.threshold for h in known),
         )
 
-    def _grounded(self, held: _Held) -> bool:
-        return held.grounds >= self.threshold and held.grounds >= max(held.denies, held.forbidden)
-
-    def _asserted(self, claim: Claim, held: Sequence[_Held]) -> Verdict:
+    def _asserted(self, claim: Claim, held: Sequence[Held]) -> Verdict:
         """A `must_not` claim is asserted by a sentence nearer to it than to any good claim."""
         near = [(h.must_not[claim.id], h.text) for h in held]
         support, shown = max(near, default=(0.0, ""))
@@ -304,80 +271,6 @@ class Claims:
             h.must_not[claim.id] >= self.threshold and h.must_not[claim.id] > h.best for h in held
         )
         return Verdict(claim, "supported" if asserted else "unsupported", support, shown)
-
-    def _said(self, text: str, claims: Sequence[Claim]) -> dict[Claim, Coverage]:
-        """What a text says of each claim: of its words, or where they are missing, of others."""
-        said = dict(zip(claims, coverage(self.model, text, [c.text for c in claims]), strict=True))
-        others = [
-            (claim, paraphrase)
-            for claim, found in said.items()
-            if found.support < self.threshold
-            for paraphrase in claim.paraphrases
-        ]
-        again = coverage(self.model, text, [paraphrase for _, paraphrase in others])
-        for (claim, _), found in zip(others, again, strict=True):
-            if found.support > said[claim].support:
-                said[claim] = found
-        return said
-
-    def _hold(self, parts: Sequence[str], record: GoldRecord) -> list[_Held]:
-        """Every sentence against every claim, and gold's own text against every sentence.
-
-        A sentence that states no claim in the claim's words is held against the paraphrases too.
-        """
-        good = [claim for claim in record.claims if claim.importance != "must_not"]
-        bad = [claim for claim in record.claims if claim.importance == "must_not"]
-        sources = [*(c.text for c in good), *windows(sentences(gold_text(record)), WINDOW)]
-        held = self._against(parts, [(c, c.text) for c in good])
-        open_ones = [part for part, own in zip(parts, held, strict=True) if self._open(own)]
-        reworded = [(claim, other) for claim in good for other in claim.paraphrases]
-        again = dict(zip(open_ones, self._against(open_ones, reworded), strict=True))
-        forbidden = self._against(parts, [(c, t) for c in bad for t in (c.text, *c.paraphrases)])
-        back = iter(self.model.entailment([(s, part) for part in parts for s in sources]))
-        found = []
-        for part, own, bad_ones in zip(parts, held, forbidden, strict=True):
-            merged = _merged(own, again.get(part, {}))
-            best = max((score.support for score in merged.values()), default=0.0)
-            stated = max((next(back).support for _ in sources), default=0.0)
-            found.append(
-                _Held(
-                    text=part,
-                    best=best,
-                    grounds=max(best, stated),
-                    against={name: score.contradiction for name, score in merged.items()},
-                    must_not={name: score.support for name, score in bad_ones.items()},
-                )
-            )
-        return found
-
-    def _open(self, own: Mapping[str, Pair]) -> bool:
-        return all(score.support < self.threshold for score in own.values())
-
-    def _against(
-        self, parts: Sequence[str], wordings: Sequence[tuple[Claim, str]]
-    ) -> list[dict[str, Pair]]:
-        """Of each sentence by claim the most that any wording gives it."""
-        scores = iter(
-            self.model.entailment([(part, text) for part in parts for _, text in wordings])
-        )
-        found: list[dict[str, Pair]] = []
-        for _ in parts:
-            own: dict[str, Pair] = {}
-            for claim, _ in wordings:
-                own = _merged(own, {claim.id: next(scores)})
-            found.append(own)
-        return found
-
-
-def _merged(own: Mapping[str, Pair], others: Mapping[str, Pair]) -> dict[str, Pair]:
-    """Of each claim the higher support and the higher contradiction."""
-    found = dict(own)
-    for name, score in others.items():
-        known = found.get(name)
-        found[name] = score if known is None else Pair(
-            max(known.support, score.support), max(known.contradiction, score.contradiction)
-        )  # fmt: skip
-    return found
 
 
 def _statements(record: GoldRecord) -> list[str]:

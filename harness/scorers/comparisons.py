@@ -49,6 +49,8 @@ def bounds(clause: list[str], i: int) -> bool:
 
 def same_order(a: Sequence[Comparison], b: Sequence[Comparison]) -> bool | None:
     """Whether both put the same two things in one order; `None` where they compare none."""
+    if not a or not b:
+        return None
     found = [same for x in a for y in b if (same := _agree(x, y)) is not None]
     return all(found) if found else None
 

@@ -11,13 +11,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from harness.contracts import EntailmentModel
+from harness.contracts import EntailmentModel, PairScore
 from harness.records import HarnessError
 from harness.scorers import word_lists
 from harness.scorers.embeddings import Embedder
 from harness.scorers.polarity import Polarity, opposed, polarity, weaker
 from harness.scorers.quantities import quantities
 from harness.scorers.quantity import Quantity, disagree, unstated
+from harness.scorers.vocabulary import Rows, Vocabularies
 from harness.sentences import asks_whether, content_words, is_question, sentences, windows
 
 # `benchmarks/calibrate_claim_coverage.py` prints the curves behind these constants; but for `SAID`
@@ -110,7 +111,8 @@ class OverlapCosine:
         self._parts: dict[str, _Part] = {}
         self._opposed: dict[tuple[str, str], bool] = {}
         self._less: dict[tuple[str, str], bool] = {}
-        self._vectors: dict[str, Any] = {}
+        self._means = Rows(self._mean_vectors)
+        self._vocabularies = Vocabularies(self.embedder)
 
     def prepare(self, texts: Iterable[str]) -> None:
         """Embeds all sentences and words of texts at once, many times faster than one by one."""
@@ -147,18 +149,19 @@ class OverlapCosine:
         for premise, hypothesis in pairs:
             column = hypotheses[hypothesis]
             match = matches[premises[premise]][column]
-            against = match >= SAME_TOPIC and self._contradicts(
-                [
-                    (matches[premises[part.text]][column], part)
-                    for part in read[premise].parts
-                ],
+            if match < SAME_TOPIC:
+                found.append(Pair(match, 0.0))
+                continue
+            parts = read[premise].parts
+            against = self._contradicts(
+                [(matches[premises[part.text]][column], part) for part in parts],
                 self._readings[hypothesis],
-            )  # fmt: skip
-            if not against and match >= SAME_TOPIC and self._weaker(premise, hypothesis):
-                match *= WEAKER
+            )
             if against:
-                match = min(1.0, match + self._disputed(premise, hypothesis))
-            found.append(Pair(0.0, match) if against else Pair(match, 0.0))
+                found.append(Pair(0.0, min(1.0, match + self._disputed(premise, hypothesis))))
+            else:
+                less = WEAKER if self._weaker(premise, hypothesis) else 1.0
+                found.append(Pair(match * less, 0.0))
         return found
 
     def matches(self, premises: Sequence[str], hypotheses: Sequence[str]) -> Any:
@@ -185,16 +188,19 @@ class OverlapCosine:
         import numpy as np
 
         self.prepare((*premises, *hypotheses))
-        left = np.stack([self._vector(text) for text in premises])
-        right = np.stack([self._vector(text) for text in hypotheses])
-        said = _Vocabulary(self._readings[text].words for text in premises)
-        wanted = _Vocabulary(self._readings[text].words for text in hypotheses)
-        near = self.embedder(said.words) @ self.embedder(wanted.words).T
+        left, right = (
+            self._means.take(self._means.places(texts)) for texts in (premises, hypotheses)
+        )
+        said, wanted = (
+            self._vocabularies.of((text, self._readings[text].words) for text in texts)
+            for texts in (premises, hypotheses)
+        )
+        near = said.vectors @ wanted.vectors.T
         near = np.where(near >= SAME_MEANING, np.minimum(near, 1.0), 0.0)
-        near[np.equal.outer(np.array(said.stems), np.array(wanted.stems))] = 1.0
+        near[np.equal.outer(said.roots, wanted.roots)] = 1.0
         best = np.maximum.reduceat(near[said.places], said.starts, axis=0)
         total = np.add.reduceat(best.T[wanted.places], wanted.starts, axis=0)
-        return left @ right.T, (total / np.array(wanted.sizes)[:, None]).T
+        return left @ right.T, (total / wanted.sizes[:, None]).T
 
     def _contradicts(self, parts: Sequence[tuple[float, _Part]], claim: _Reading) -> bool:
         """Whether the best matching sentence, or another that matches well, opposes a claim."""
@@ -247,33 +253,15 @@ class OverlapCosine:
             )
         return self._parts[sentence]
 
-    def _vector(self, text: str) -> Any:
-        """The mean direction of a text's sentences."""
+    def _mean_vectors(self, texts: Sequence[str]) -> Any:
+        """The mean direction of each text's sentences."""
         import numpy as np
 
-        if text not in self._vectors:
-            mean = self.embedder([part.text for part in self._read(text).parts]).mean(axis=0)
-            self._vectors[text] = mean / max(float(np.linalg.norm(mean)), 1e-12)
-        return self._vectors[text]
-
-
-class _Vocabulary:
-    """The distinct words of texts, and where each text's words stand among them.
-
-    The words of text i are `words[places[k]]` for `sizes[i]` places k from `starts[i]` on.
-    """
-
-    def __init__(self, texts: Iterable[Mapping[str, str]]) -> None:
-        known: dict[tuple[str, str], int] = {}
-        self.places: list[int] = []
-        self.starts: list[int] = []
-        self.sizes: list[int] = []
-        for text in texts:
-            self.starts.append(len(self.places))
-            self.sizes.append(len(text))
-            self.places += [known.setdefault(item, len(known)) for item in text.items()]
-        self.stems = [root for root, _ in known]
-        self.words = [word for _, word in known]
+        means = np.stack(
+            [self.embedder([part.text for part in self._read(text).parts]).mean(axis=0)
+             for text in texts]
+        )  # fmt: skip
+        return means / np.maximum(np.linalg.norm(means, axis=1, keepdims=True), 1e-12)
 
 
 def coverage(model: EntailmentModel, text: str, claims: Sequence[str]) -> tuple[Coverage, ...]:
@@ -283,21 +271,29 @@ def coverage(model: EntailmentModel, text: str, claims: Sequence[str]) -> tuple[
     in single sentences alone, because a window's polarity is that of one of them. A question is
     no premise; in a window it may stand where it only names the matter.
     """
+    own, parts = premises(text)
+    scores = model.entailment([(premise, claim) for claim in claims for premise in own])
+    return tuple(
+        best_of(own, parts, scores[i * len(own) : (i + 1) * len(own)]) for i in range(len(claims))
+    )
+
+
+def premises(text: str) -> tuple[tuple[str, ...], int]:
+    """What of a text may support a claim: its sentences, then its windows; and how many are the
+    former. Nothing where no sentence states anything."""
     told = [part for part in sentences(text) if not asks_whether(part)]
     parts = [part for part in told if not is_question(part)]
-    premises = (*parts, *windows(told, WINDOW))
-    if not parts or not claims:
-        return tuple(Coverage(0.0, 0.0, "") for _ in claims)
-    scores = model.entailment([(premise, claim) for claim in claims for premise in premises])
-    found = []
-    for i in range(len(claims)):
-        own = scores[i * len(premises) : (i + 1) * len(premises)]
-        best = max(range(len(premises)), key=lambda k: own[k].support)
-        worst = max(range(len(parts)), key=lambda k: own[k].contradiction)
-        support, contradiction = own[best].support, own[worst].contradiction
-        shown = premises[best] if support >= contradiction else parts[worst]
-        found.append(Coverage(support, contradiction, shown))
-    return tuple(found)
+    return ((*parts, *windows(told, WINDOW)) if parts else (), len(parts))
+
+
+def best_of(own: Sequence[str], parts: int, scores: Sequence[PairScore]) -> Coverage:
+    """What premises say of one claim; the first `parts` are the single sentences."""
+    if not own:
+        return Coverage(0.0, 0.0, "")
+    best = max(range(len(own)), key=lambda k: scores[k].support)
+    worst = max(range(parts), key=lambda k: scores[k].contradiction)
+    support, contradiction = scores[best].support, scores[worst].contradiction
+    return Coverage(support, contradiction, own[best if support >= contradiction else worst])
 
 
 def entailment_model(name: str | None, embedder: str = "builtin") -> EntailmentModel:

@@ -24,6 +24,8 @@ _RELATIVE = frozenset(("that", "who", "which"))
 _BE = frozenset(("be", "been", "being", "is", "are", "was", "were"))
 _CLAUSE = re.compile(r"[;:()]|\s[-–—]\s|,")
 _SHORT = 3  # words: a chunk between commas this short goes on with a list
+# The places of a cue, and those that it covers.
+_Found = tuple[frozenset[int], frozenset[int]]
 
 
 @dataclass(frozen=True)
@@ -112,7 +114,7 @@ def scoped(clause: list[str]) -> tuple[list[tuple[frozenset[int], str]], frozens
 
     A cue that another one covers is cancelled with what it covers ("should not be avoided").
     """
-    found: list[tuple[frozenset[int], frozenset[int]]] = []
+    found: list[_Found] = []
     names: list[str] = []
     i = 0
     while i < len(clause):
@@ -164,47 +166,57 @@ def _denies_bound(clause: list[str], i: int) -> bool:
     return False
 
 
-def _cue(clause: list[str], i: int) -> tuple[frozenset[int], frozenset[int]] | None:
+def _cue(clause: list[str], i: int) -> _Found | None:
     """The places of the cue that starts at word i, and what it covers; `None` where none does."""
-    n = len(clause)
-    word, pair = clause[i], tuple(clause[i : i + 2])
-    everything = frozenset(range(n))
-    if pair in _cues().clausal_phrases:
-        return frozenset((i, i + 1)), everything - {i, i + 1}
+    word = clause[i]
+    if tuple(clause[i : i + 2]) in _cues().clausal_phrases:
+        return frozenset((i, i + 1)), frozenset(range(len(clause))) - {i, i + 1}
     if word in _cues().unknown:
         return frozenset(), frozenset((i,))
     if word in _cues().clausal:
-        # "impossible to finish" denies what follows, "finishing is impossible" the clause, and "a
-        # harmless effect" only qualifies.
-        if i + 1 < n and clause[i + 1] not in _cues().prepositions | {"that"}:
-            return None
-        forward = clause[i + 1 : i + 2] in (["to"], ["that"], ["for"])
-        return frozenset((i,)), frozenset(range(i + 1, n)) if forward else everything - {i}
+        return _clausal(clause, i)
     if word in _cues().sentence:
-        carriers, reach = (
-            (_cues().carriers_of_no, 2) if word == "no" else (_cues().carriers, _REACH)
-        )
-        for k in range(i + 1, min(n, i + 1 + reach)):
-            if clause[k] in carriers and (
-                clause[k] not in _cues().carriers_with_in or clause[k + 1 : k + 2] == ["in"]
-            ):
-                return frozenset((i, k)), everything - {i, k}
-        # "ulcers that do not heal can be treated" denies the healing alone.
-        relative = word != "no" and _RELATIVE.intersection(clause[:i])
-        ends = _cues().auxiliaries if relative else _EXCEPT
-        end = _next(clause, i + 2 if relative else i + 1, ends)
-        return frozenset((i,)), _ahead(clause, i + 1, end)
-    if word == "non":
-        return frozenset((i,)), frozenset(range(i + 1, min(i + 2, n)))
-    if word == "unless":
-        return frozenset((i,)), frozenset(range(i + 1, n))
-    root = stem(word)
+        return _sentential(clause, i)
+    if word in ("non", "unless"):
+        end = min(i + 2, len(clause)) if word == "non" else len(clause)
+        return frozenset((i,)), frozenset(range(i + 1, end))
     if word in _cues().noun:
         start = i + 2 if clause[i + 1 : i + 2] == ["of"] else i + 1
-        return frozenset(range(i, start)), _ahead(
-            clause, start, _next(clause, start + 1, _cues().prepositions | _cues().auxiliaries)
-        )
-    width = 2 if (root, *pair[1:]) in _cues().phrases else 1 if root in _cues().verb else 0
+        end = _next(clause, start + 1, _cues().prepositions | _cues().auxiliaries)
+        return frozenset(range(i, start)), _ahead(clause, start, end)
+    return _verbal(clause, i)
+
+
+def _clausal(clause: list[str], i: int) -> _Found | None:
+    """ "Impossible to finish" denies what follows, "finishing is impossible" the clause, and "a
+    harmless effect" only qualifies."""
+    n = len(clause)
+    if i + 1 < n and clause[i + 1] not in _cues().prepositions | {"that"}:
+        return None
+    forward = clause[i + 1 : i + 2] in (["to"], ["that"], ["for"])
+    return frozenset((i,)), frozenset(range(i + 1 if forward else 0, n)) - {i}
+
+
+def _sentential(clause: list[str], i: int) -> _Found:
+    """ "Not" and "no", which may deny the whole clause by the word that carries them."""
+    n, word = len(clause), clause[i]
+    carriers, reach = (_cues().carriers_of_no, 2) if word == "no" else (_cues().carriers, _REACH)
+    for k in range(i + 1, min(n, i + 1 + reach)):
+        if clause[k] in carriers and (
+            clause[k] not in _cues().carriers_with_in or clause[k + 1 : k + 2] == ["in"]
+        ):
+            return frozenset((i, k)), frozenset(range(n)) - {i, k}
+    # "ulcers that do not heal can be treated" denies the healing alone.
+    relative = word != "no" and _RELATIVE.intersection(clause[:i])
+    ends = _cues().auxiliaries if relative else _EXCEPT
+    end = _next(clause, i + 2 if relative else i + 1, ends)
+    return frozenset((i,)), _ahead(clause, i + 1, end)
+
+
+def _verbal(clause: list[str], i: int) -> _Found | None:
+    root = stem(clause[i])
+    phrase = (root, *clause[i + 1 : i + 2])
+    width = 2 if phrase in _cues().phrases else 1 if root in _cues().verb else 0
     if not width:
         return None
     places = frozenset(range(i, i + width))

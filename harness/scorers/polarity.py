@@ -8,8 +8,9 @@ opposite meaning flip a sentence; together with a negation they flip it back.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from harness.scorers import strength as strengths
 from harness.scorers.comparisons import Comparison, bounds, compared_pairs, comparisons, same_order
@@ -25,7 +26,7 @@ from harness.scorers.negation import (
     scoped,
 )
 from harness.scorers.opposites import sides
-from harness.scorers.roles import Role, exchanged, roles
+from harness.scorers.roles import Role, by_start, exchanged, roles
 from harness.scorers.strength import Strength, contrary, strength
 from harness.sentences import stem
 
@@ -76,6 +77,37 @@ class Polarity:
     strengths: tuple[Strength, ...]
     roles: tuple[Role, ...]
     simple: bool
+
+    # What follows from these is kept, because one sentence is held against hundreds of others.
+    @cached_property
+    def sides(self) -> frozenset[tuple[int, int]]:
+        """Pair and side of the words of opposite meaning."""
+        return frozenset((o.pair, o.side) for o in self.opposites)
+
+    @cached_property
+    def denied(self) -> frozenset[str]:
+        """The stems in the scope of any negation, affirmed elsewhere or not."""
+        return self.conditional.union(*(scope.stems for scope in self.scopes))
+
+    @cached_property
+    def prefixed(self) -> Mapping[str, str]:
+        """Of each stem with a negating prefix ("unsafe") what it negates."""
+        return {word: plain for word in self.stems if (plain := _without_prefix(word))}
+
+    @cached_property
+    def limited(self) -> bool:
+        """Whether any clause says how much, how often or of what only."""
+        return any(one.limited for one in self.strengths)
+
+    @cached_property
+    def vague(self) -> bool:
+        """Whether any clause is hedged or says how often."""
+        return any(one.vague for one in self.strengths)
+
+    @cached_property
+    def roles_by_start(self) -> Mapping[str, Sequence[Role]]:
+        """The roles, ordered for `exchanged`."""
+        return by_start(self.roles)
 
 
 def polarity(sentence: str) -> Polarity:
@@ -158,24 +190,27 @@ def opposed(a: Polarity, b: Polarity) -> bool:
     A negation and a word of opposite meaning undo each other: to say that avoiding salt helps is
     not to oppose that salt harms.
     """
-    denies = _denies(a, b) or _denies(b, a)
+    denies = bool(a.scopes and _denies(a, b)) or bool(b.scopes and _denies(b, a))
     ordered = same_order(a.comparisons, b.comparisons)
     if ordered is None:
         flips = _flips(a, b)
     else:
         skipped = compared_pairs((*a.comparisons, *b.comparisons))
         flips = _flips(a, b, skipped) != (not ordered)
-    return denies != flips or contrary(a.strengths, b.strengths)
+    if denies != flips:
+        return True
+    return (a.limited or b.limited) and contrary(a.strengths, b.strengths)
 
 
 def weaker(premise: Sequence[Polarity], claim: Polarity) -> bool:
     """Whether sentences claim less, or less surely, than a claim, or the same of someone else."""
-    said = [one for part in premise for one in part.strengths]
-    acting = [role for part in premise for role in part.roles]
-    if strengths.weaker(said, claim.strengths):
-        return True
-    compared = [one for part in premise for one in part.comparisons]
-    return not same_order(compared, claim.comparisons) and exchanged(acting, claim.roles)
+    if claim.limited or any(part.vague for part in premise):
+        said = [one for part in premise for one in part.strengths]
+        if strengths.weaker(said, claim.strengths):
+            return True
+    if not any(exchanged(part.roles_by_start, claim.roles_by_start) for part in premise):
+        return False
+    return not same_order([one for part in premise for one in part.comparisons], claim.comparisons)
 
 
 def _denies(a: Polarity, b: Polarity) -> bool:
@@ -184,37 +219,29 @@ def _denies(a: Polarity, b: Polarity) -> bool:
     Half of the scope must be found in `b`, most of that affirmed; a scope of which less is found
     denies something that `b` does not speak of. To deny "raises" is not to oppose "lowers".
     """
-    theirs = {(o.pair, o.side) for o in b.opposites}
-    denied = b.conditional.union(*(scope.stems for scope in b.scopes))
     if a.conditions and not a.conditions & b.stems:
         return False  # "not if the eardrum has ruptured" denies nothing of other cases
-    if any(o.negated and (o.pair, 1 - o.side) in theirs for o in a.opposites):
+    if any(o.negated and (o.pair, 1 - o.side) in b.sides for o in a.opposites):
         return False
-    return any(_denied(scope, a, b, theirs, denied) for scope in a.scopes)
+    return any(_denied(scope, a, b) for scope in a.scopes)
 
 
-def _denied(
-    scope: Scope,
-    a: Polarity,
-    b: Polarity,
-    theirs: set[tuple[int, int]],
-    denied: frozenset[str],
-) -> bool:
+def _denied(scope: Scope, a: Polarity, b: Polarity) -> bool:
     meant = {side for root in scope.stems for side in sides().get(root, ())}
-    if any((pair, 1 - side) in theirs and (pair, side) not in theirs for pair, side in meant):
+    if any((pair, 1 - side) in b.sides and (pair, side) not in b.sides for pair, side in meant):
         return False
     if _means_alike(scope, b):
         return False
     only = scope.stems - a.affirmed
     shared = only & b.stems
-    if not shared or shared & denied:
+    if not shared or shared & b.denied:
         return False
     # What is denied is the word behind "not"; another text must speak of that.
     if denies_verb(scope.cue) and scope.head not in b.stems:
         return False
     # A sentence of one clause says nothing but its negation.
     most = 2 * len(shared) >= len(only) + (len(only) >= _LONG)
-    return most or (a.simple and not denied)
+    return most or (a.simple and not b.denied)
 
 
 def _means_alike(scope: Scope, b: Polarity) -> bool:
@@ -233,13 +260,11 @@ def _flips(a: Polarity, b: Polarity, without: frozenset[int] = frozenset()) -> b
     A sentence that uses both words of a pair ("from mild to severe") says nothing by either.
     Pairs of `without` are left out.
     """
-    ours = {(o.pair, o.side) for o in a.opposites}
-    theirs = {(o.pair, o.side) for o in b.opposites}
     for x in a.opposites:
         if x.pair in without:
             continue
         other = (x.pair, 1 - x.side)
-        if other not in theirs or other in ours or (x.pair, x.side) in theirs:
+        if other not in b.sides or other in a.sides or (x.pair, x.side) in b.sides:
             continue
         if any(
             (y.pair, y.side, y.negated) == (*other, x.negated) and _about_one_thing(x, y)
@@ -249,8 +274,8 @@ def _flips(a: Polarity, b: Polarity, without: frozenset[int] = frozenset()) -> b
     return any(
         (word in one.negated) == (plain in two.negated)
         for one, two in ((a, b), (b, a))
-        for word in one.stems - two.stems
-        if (plain := _without_prefix(word)) in two.stems and plain not in one.stems
+        for word, plain in one.prefixed.items()
+        if word not in two.stems and plain in two.stems and plain not in one.stems
     )
 
 

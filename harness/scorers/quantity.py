@@ -96,6 +96,8 @@ def disagree(premise: Sequence[Quantity], hypothesis: Sequence[Quantity]) -> boo
     A number without counterpart is no disagreement: the premise is merely silent. So is a number
     under a condition ("if it lasts longer"). Of several rates of one thing one must be met.
     """
+    if not premise or not hypothesis:
+        return False
     said = [q for q in premise if not q.conditional]
     apart = []
     for wanted in hypothesis:
@@ -114,6 +116,8 @@ def disagree(premise: Sequence[Quantity], hypothesis: Sequence[Quantity]) -> boo
 
 def unstated(premise: Sequence[Quantity], hypothesis: Sequence[Quantity]) -> bool:
     """Whether a number of the hypothesis is in no number of the premise: it is silent or vaguer."""
+    if not hypothesis:
+        return False
     missing = [wanted for wanted in hypothesis if not _stated(premise, wanted)]
     rates = [wanted for wanted in hypothesis if wanted.unit == "rate"]
     if any(wanted not in missing for wanted in rates):  # "twice a day, at the same time every day"

@@ -6,7 +6,7 @@ it in the other. A passive ("is bitten by") exchanges the sides, and so do phras
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 
@@ -14,6 +14,7 @@ from harness.scorers import word_lists
 from harness.sentences import stem
 
 _LONGEST = 9  # words of content; in longer clauses word order says little without a parser
+_START = 3  # letters that stems of one verb share
 _LISTED = frozenset(("and", "or", "nor", "with", "as"))
 _BE = frozenset(("be", "been", "being", "is", "are", "was", "were"))
 
@@ -48,22 +49,34 @@ def roles(clause: list[str], meaning: Sequence[tuple[int, str]]) -> tuple[Role, 
     return tuple(found)
 
 
-def exchanged(a: Sequence[Role], b: Sequence[Role]) -> bool:
-    """Whether around a shared word each one's doer is the other's object, and nothing else."""
+def by_start(found: Sequence[Role]) -> Mapping[str, Sequence[Role]]:
+    """Roles by the first letters of their word, which those of one verb have in common."""
+    ordered: dict[str, list[Role]] = {}
+    for role in found:
+        ordered.setdefault(role.pivot[:_START], []).append(role)
+    return ordered
+
+
+def exchanged(a: Mapping[str, Sequence[Role]], b: Mapping[str, Sequence[Role]]) -> bool:
+    """Whether around a shared word each one's doer is the other's object, and nothing else.
+
+    Both are roles as `by_start` orders them.
+    """
     return any(
         role.doer & other.object
         and role.object & other.doer
         and not role.doer & other.doer
         and not role.object & other.object
-        for role in a
-        for other in b
+        for start in a.keys() & b.keys()
+        for role in a[start]
+        for other in b[start]
         if _one_verb(role.pivot, other.pivot)
     )
 
 
 def _one_verb(a: str, b: str) -> bool:
     """Whether two stems are of one verb: "bit" and "bitten"."""
-    return a == b or (min(len(a), len(b)) >= 3 and (a.startswith(b) or b.startswith(a)))
+    return a == b or (min(len(a), len(b)) >= _START and (a.startswith(b) or b.startswith(a)))
 
 
 def _passive(clause: list[str], at: int) -> bool:

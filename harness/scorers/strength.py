@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 
 from harness.scorers import word_lists
 from harness.scorers.negation import is_auxiliary, is_preposition
@@ -53,6 +53,17 @@ class Strength:
     focus: tuple[Focus, ...]
     excepted: tuple[Focus, ...]
     denied: bool
+
+    @cached_property
+    def limited(self) -> bool:
+        """Whether it says how much, how often or of what only."""
+        marks = self.amounts or self.focus or self.excepted
+        return bool(marks) or self.often is not None
+
+    @cached_property
+    def vague(self) -> bool:
+        """Whether it is hedged or says how often, and so may claim less than a plain clause."""
+        return bool(self.hedged) or self.often is not None
 
 
 def strength(clause: list[str], denied: bool) -> Strength:
