@@ -1,12 +1,15 @@
 """How often claim verdicts are right, on data with a half that nobody looked at.
 
-Gold's own paraphrases (should read as supported) and hand-written contradictions (as contradicted),
-CondaQA's edits and SNLI's held-out pairs. The cues of negation, opposites and numbers were chosen
+The pairs of `claim_pairs/` by kind: numbers, order, hedges, negation, focus, roles, and neighbours
+on which no rule may fire, half of which were not looked at while the rules were written. Gold's own
+paraphrases (should read as supported) and hand-written contradictions (as contradicted), CondaQA's
+edits and SNLI's held-out pairs. The cues of negation, opposites and numbers were chosen
 on the halves called read (every second label of gold, every second passage of CondaQA, SNLI's pairs
 that are not held out) and on K-QA's answers that nobody judged. The halves called unread were only
 ever counted, so they say what a new text may expect.
 
     python benchmarks/claim_verdicts.py ../shared/data
+    python benchmarks/claim_verdicts.py pairs    # the pairs alone, with those that are wrong
 """
 
 from __future__ import annotations
@@ -14,18 +17,22 @@ from __future__ import annotations
 import sys
 from collections import Counter
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import yaml
 from calibrate_claim_coverage import condaqa_pairs, read
 from claim_coverage import auc
 
 from harness.gold import gold_text, join, load
+from harness.octa.writer import STAGES
 from harness.records import Claim, GoldRecord
 from harness.scorers.claims import Claims
 from harness.scorers.entailment import SUPPORTED, OverlapCosine
 
 GOLD = Path(__file__).parents[1] / "gold/gi"
+PAIRS = Path(__file__).parent / "claim_pairs"
 VERDICTS = ("supported", "contradicted", "unsupported")
 
 
@@ -54,7 +61,9 @@ def verdicts(scorer: Claims, records: Iterable[GoldRecord], control: str) -> tup
         said = {claim.id: _said(claim, control) for claim in record.claims}
         wanted = {name for name, text in said.items() if text}
         text = gold_text(record) if control == "gold" else join(t for t in said.values() if t)
-        reading = scorer.reading(text, record)
+        # Without paraphrases, or the control made of them would be read back.
+        claims = tuple(replace(claim, paraphrases=()) for claim in record.claims)
+        reading = scorer.reading(text, replace(record, claims=claims))
         found += [v.verdict for v in reading.verdicts if v.claim.id in wanted]
         if reading.recall is not None:
             recalls.append(reading.recall)
@@ -79,9 +88,33 @@ def pair_verdicts(model: OverlapCosine, pairs: list[tuple[str, str]]) -> list[st
     ]  # fmt: skip
 
 
-def main(folder: Path) -> None:
+def pairs_by_kind(scorer: Claims, half: str, show: bool) -> None:
+    """How many pairs of each kind have their verdict; stages with the paraphrases of their gold."""
+    kinds = yaml.safe_load((PAIRS / f"{half}.yaml").read_text("utf-8"))
+    others = {wordings[0]: wordings[1:] for wordings in STAGES.values()}
+    right = 0
+    for kind, rows in kinds.items():
+        wrong = []
+        for text, statement, wanted in rows:
+            claim = Claim("claim", statement, paraphrases=others.get(statement, ()))
+            found = scorer.reading(text, GoldRecord("pair", (claim,), label="pair")).verdicts[0]
+            denied = wanted.removeprefix("not ")
+            if (found.verdict == denied) is (denied != wanted):
+                wrong.append(f"    {found.verdict}, not {wanted}: {text} | {statement}")
+        right += len(rows) - len(wrong)
+        print(f"pairs   {half:6} {kind:30} {len(rows) - len(wrong)} of {len(rows)}")
+        for row in wrong if show else ():
+            print(row)
+    print(f"pairs   {half:6} {'all':30} {right} of {sum(map(len, kinds.values()))}")
+
+
+def main(folder: Path | None) -> None:
     """Prints shares of verdicts by data, half and what they should be."""
     scorer = Claims()
+    for half in ("read", "unread"):
+        pairs_by_kind(scorer, half, show=folder is None)
+    if folder is None:
+        return
     model = scorer.model
     assert isinstance(model, OverlapCosine)
     for half, records in halves(GOLD).items():
@@ -109,4 +142,4 @@ def main(folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    main(None if sys.argv[1] == "pairs" else Path(sys.argv[1]))

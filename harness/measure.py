@@ -65,6 +65,8 @@ def _wrong(metric: Metric) -> str | None:
         return f"of a {metric.subject} names an axis, which groups alone have"
     if not isinstance(metric.title, str) or len(metric.title.splitlines()) != 1:
         return f"has the title {metric.title!r:.40}, not one line of text"
+    if not isinstance(metric.not_validated, str) or len(metric.not_validated.splitlines()) > 1:
+        return f"has the note {metric.not_validated!r:.40} in not_validated, not one line of text"
     ends: Any = metric.range
     if not isinstance(ends, tuple) or len(ends) != 2:
         return f"has the range {ends!r:.40}, not (lowest, highest)"

@@ -485,6 +485,9 @@ def _in_words(name: str) -> str:
     return " ".join(w if w.isupper() else w[:1].lower() + w[1:] for w in words) or str(name)
 
 
+NOT_VALIDATED = ", not validated"  # ends the title of a metric that people do not bear out
+
+
 @dataclass(frozen=True)
 class Metric:
     """What a scorer measures, as data.
@@ -499,7 +502,9 @@ class Metric:
     `floor` names the scorer's metric that is the same among repeats of one prompt, where only the
     difference of the two says anything: then a bar can be set for that difference alone.
     `title` says in a few plain words what is measured, and stands beside the id wherever people
-    read it ("right places named"); a metric without one gets its name in words.
+    read it ("right places named"); a metric without one gets its name in words. `not_validated`
+    says, where people's judgement does not bear a metric out, what is known of it: one line, which
+    the report gives as a reason for doubt. The title of such a metric ends in "not validated".
     """
 
     name: str
@@ -514,10 +519,13 @@ class Metric:
     floor: str | None = None
     about: str = ""
     title: str = ""
+    not_validated: str = ""
 
     def __post_init__(self) -> None:
-        if not self.title:
-            object.__setattr__(self, "title", _in_words(self.name))
+        title = self.title or _in_words(self.name)
+        if self.not_validated and not title.endswith(NOT_VALIDATED):
+            title += NOT_VALIDATED
+        object.__setattr__(self, "title", title)
 
 
 @dataclass(frozen=True)

@@ -169,6 +169,9 @@ class Tables:
         doubted = [c for c in self.columns.values() if c.reason]
         for column in sorted(doubted, key=lambda c: grave.index(c.summary.validity)):
             found.setdefault(column.reason, []).append(column)
+        for column in self.columns.values():
+            if note := column.summary.metric.not_validated:
+                found.setdefault(f"Not validated: {note}", []).append(column)
         return list(found.items())
 
     def effects(self) -> list[tuple[ArmEffect, Markup]]:

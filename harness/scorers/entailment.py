@@ -11,11 +11,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from harness.contracts import EntailmentModel
+from harness.contracts import EntailmentModel, PairScore
 from harness.records import HarnessError
+from harness.scorers import word_lists
 from harness.scorers.embeddings import Embedder
-from harness.scorers.polarity import Polarity, opposed, polarity
-from harness.scorers.quantities import Quantity, disagree, quantities
+from harness.scorers.polarity import Polarity, opposed, polarity, weaker
+from harness.scorers.quantities import quantities
+from harness.scorers.quantity import Quantity, disagree, unstated
+from harness.scorers.vocabulary import Rows, Vocabularies
 from harness.sentences import asks_whether, content_words, is_question, sentences, windows
 
 # `benchmarks/calibrate_claim_coverage.py` prints the curves behind these constants; but for `SAID`
@@ -39,6 +42,9 @@ SAID = 0.50
 # .824, .830, .828, .824 from .3 to .6, .804 without) and K-QA's copies, which lose by it (.803,
 # .811, .828, .839, .847).
 SAME_MEANING = 0.5
+# What is left of a match where the premise says less than the claim: less than `SUPPORTED` of the
+# best match there is, and still more than a premise about something else has.
+WEAKER = 0.6
 WINDOW = 3
 
 
@@ -98,11 +104,15 @@ class OverlapCosine:
             "cosine_weight": str(COSINE_WEIGHT),
             "same_topic": str(SAME_TOPIC),
             "same_meaning": str(SAME_MEANING),
+            "weaker": str(WEAKER),
+            "word_lists": word_lists.fingerprint(),
         }
         self._readings: dict[str, _Reading] = {}
         self._parts: dict[str, _Part] = {}
         self._opposed: dict[tuple[str, str], bool] = {}
-        self._vectors: dict[str, Any] = {}
+        self._less: dict[tuple[str, str], bool] = {}
+        self._means = Rows(self._mean_vectors)
+        self._vocabularies = Vocabularies(self.embedder)
 
     def prepare(self, texts: Iterable[str]) -> None:
         """Embeds all sentences and words of texts at once, many times faster than one by one."""
@@ -139,14 +149,19 @@ class OverlapCosine:
         for premise, hypothesis in pairs:
             column = hypotheses[hypothesis]
             match = matches[premises[premise]][column]
-            against = match >= SAME_TOPIC and self._contradicts(
-                [
-                    (matches[premises[part.text]][column], part)
-                    for part in read[premise].parts
-                ],
+            if match < SAME_TOPIC:
+                found.append(Pair(match, 0.0))
+                continue
+            parts = read[premise].parts
+            against = self._contradicts(
+                [(matches[premises[part.text]][column], part) for part in parts],
                 self._readings[hypothesis],
-            )  # fmt: skip
-            found.append(Pair(0.0, match) if against else Pair(match, 0.0))
+            )
+            if against:
+                found.append(Pair(0.0, min(1.0, match + self._disputed(premise, hypothesis))))
+            else:
+                less = WEAKER if self._weaker(premise, hypothesis) else 1.0
+                found.append(Pair(match * less, 0.0))
         return found
 
     def matches(self, premises: Sequence[str], hypotheses: Sequence[str]) -> Any:
@@ -173,16 +188,19 @@ class OverlapCosine:
         import numpy as np
 
         self.prepare((*premises, *hypotheses))
-        left = np.stack([self._vector(text) for text in premises])
-        right = np.stack([self._vector(text) for text in hypotheses])
-        said = _Vocabulary(self._readings[text].words for text in premises)
-        wanted = _Vocabulary(self._readings[text].words for text in hypotheses)
-        near = self.embedder(said.words) @ self.embedder(wanted.words).T
+        left, right = (
+            self._means.take(self._means.places(texts)) for texts in (premises, hypotheses)
+        )
+        said, wanted = (
+            self._vocabularies.of((text, self._readings[text].words) for text in texts)
+            for texts in (premises, hypotheses)
+        )
+        near = said.vectors @ wanted.vectors.T
         near = np.where(near >= SAME_MEANING, np.minimum(near, 1.0), 0.0)
-        near[np.equal.outer(np.array(said.stems), np.array(wanted.stems))] = 1.0
+        near[np.equal.outer(said.roots, wanted.roots)] = 1.0
         best = np.maximum.reduceat(near[said.places], said.starts, axis=0)
         total = np.add.reduceat(best.T[wanted.places], wanted.starts, axis=0)
-        return left @ right.T, (total / np.array(wanted.sizes)[:, None]).T
+        return left @ right.T, (total / wanted.sizes[:, None]).T
 
     def _contradicts(self, parts: Sequence[tuple[float, _Part]], claim: _Reading) -> bool:
         """Whether the best matching sentence, or another that matches well, opposes a claim."""
@@ -193,6 +211,25 @@ class OverlapCosine:
             if match == best or match >= SAID
             for own in claim.parts
         )
+
+    def _disputed(self, premise: str, claim: str) -> float:
+        """What the numbers that a premise lacks took from its match: the matter is the same."""
+        said, wanted = self._readings[premise].words, self._readings[claim].words
+        numbers = [root for root, word in wanted.items() if word[0].isdigit() and root not in said]
+        return (1 - COSINE_WEIGHT) * len(numbers) / max(1, len(wanted))
+
+    def _weaker(self, premise: str, claim: str) -> bool:
+        """Whether a premise says less than a claim: fewer, more vaguely, or of someone else."""
+        key = (premise, claim)
+        if key not in self._less:
+            parts, own = self._readings[premise].parts, self._readings[claim].parts
+            said = [quantity for part in parts for quantity in part.quantities]
+            self._less[key] = premise != claim and any(
+                unstated(said, one.quantities)
+                or weaker([part.polarity for part in parts], one.polarity)
+                for one in own
+            )
+        return self._less[key]
 
     def _parts_opposed(self, a: _Part, b: _Part) -> bool:
         key = (a.text, b.text)
@@ -216,33 +253,15 @@ class OverlapCosine:
             )
         return self._parts[sentence]
 
-    def _vector(self, text: str) -> Any:
-        """The mean direction of a text's sentences."""
+    def _mean_vectors(self, texts: Sequence[str]) -> Any:
+        """The mean direction of each text's sentences."""
         import numpy as np
 
-        if text not in self._vectors:
-            mean = self.embedder([part.text for part in self._read(text).parts]).mean(axis=0)
-            self._vectors[text] = mean / max(float(np.linalg.norm(mean)), 1e-12)
-        return self._vectors[text]
-
-
-class _Vocabulary:
-    """The distinct words of texts, and where each text's words stand among them.
-
-    The words of text i are `words[places[k]]` for `sizes[i]` places k from `starts[i]` on.
-    """
-
-    def __init__(self, texts: Iterable[Mapping[str, str]]) -> None:
-        known: dict[tuple[str, str], int] = {}
-        self.places: list[int] = []
-        self.starts: list[int] = []
-        self.sizes: list[int] = []
-        for text in texts:
-            self.starts.append(len(self.places))
-            self.sizes.append(len(text))
-            self.places += [known.setdefault(item, len(known)) for item in text.items()]
-        self.stems = [root for root, _ in known]
-        self.words = [word for _, word in known]
+        means = np.stack(
+            [self.embedder([part.text for part in self._read(text).parts]).mean(axis=0)
+             for text in texts]
+        )  # fmt: skip
+        return means / np.maximum(np.linalg.norm(means, axis=1, keepdims=True), 1e-12)
 
 
 def coverage(model: EntailmentModel, text: str, claims: Sequence[str]) -> tuple[Coverage, ...]:
@@ -252,21 +271,29 @@ def coverage(model: EntailmentModel, text: str, claims: Sequence[str]) -> tuple[
     in single sentences alone, because a window's polarity is that of one of them. A question is
     no premise; in a window it may stand where it only names the matter.
     """
+    own, parts = premises(text)
+    scores = model.entailment([(premise, claim) for claim in claims for premise in own])
+    return tuple(
+        best_of(own, parts, scores[i * len(own) : (i + 1) * len(own)]) for i in range(len(claims))
+    )
+
+
+def premises(text: str) -> tuple[tuple[str, ...], int]:
+    """What of a text may support a claim: its sentences, then its windows; and how many are the
+    former. Nothing where no sentence states anything."""
     told = [part for part in sentences(text) if not asks_whether(part)]
     parts = [part for part in told if not is_question(part)]
-    premises = (*parts, *windows(told, WINDOW))
-    if not parts or not claims:
-        return tuple(Coverage(0.0, 0.0, "") for _ in claims)
-    scores = model.entailment([(premise, claim) for claim in claims for premise in premises])
-    found = []
-    for i in range(len(claims)):
-        own = scores[i * len(premises) : (i + 1) * len(premises)]
-        best = max(range(len(premises)), key=lambda k: own[k].support)
-        worst = max(range(len(parts)), key=lambda k: own[k].contradiction)
-        support, contradiction = own[best].support, own[worst].contradiction
-        shown = premises[best] if support >= contradiction else parts[worst]
-        found.append(Coverage(support, contradiction, shown))
-    return tuple(found)
+    return ((*parts, *windows(told, WINDOW)) if parts else (), len(parts))
+
+
+def best_of(own: Sequence[str], parts: int, scores: Sequence[PairScore]) -> Coverage:
+    """What premises say of one claim; the first `parts` are the single sentences."""
+    if not own:
+        return Coverage(0.0, 0.0, "")
+    best = max(range(len(own)), key=lambda k: scores[k].support)
+    worst = max(range(parts), key=lambda k: scores[k].contradiction)
+    support, contradiction = scores[best].support, scores[worst].contradiction
+    return Coverage(support, contradiction, own[best if support >= contradiction else worst])
 
 
 def entailment_model(name: str | None, embedder: str = "builtin") -> EntailmentModel:

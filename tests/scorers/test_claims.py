@@ -177,3 +177,19 @@ def test_a_question_asserts_nothing_and_a_heading_that_asks_is_no_obstacle(claim
 def test_a_few_words_again_and_again_state_nothing(claims: Claims) -> None:
     found = values(claims, "ulcer causes " * 30)
     assert (found["recall_vs_true"], found["precision_vs_true"]) == (0, 0)
+
+
+def test_a_claim_in_the_words_of_its_paraphrase_counts(claims: Claims) -> None:
+    stage = Claim("stage", "The stage is healthy.", paraphrases=("No retinopathy is seen.",))
+    gold = GoldRecord("findings", (stage,), label="healthy")
+    found = values(claims, "No retinopathy is seen. No capillary dropout is seen.", true=gold)
+    assert (found["recall_vs_true"], found["contradiction_vs_true"]) == (1, 0)
+    assert values(claims, "Retinopathy is seen.", true=gold)["contradiction_vs_true"] == 1
+    plain = GoldRecord("findings", (Claim("stage", stage.text),), label="healthy")
+    assert values(claims, "No retinopathy is seen.", true=plain)["recall_vs_true"] == 0
+
+
+def test_what_rests_on_contradictions_is_marked_as_not_validated(claims: Claims) -> None:
+    marked = {metric.name for metric in claims.metrics if metric.not_validated}
+    assert marked == {"contradiction_vs_true", "contradiction_vs_told", "precision_vs_true"}
+    assert all(m.title.endswith("not validated") == (m.name in marked) for m in claims.metrics)

@@ -101,7 +101,8 @@ def _solve(design: Design, differences: Floats, total: Floats, adaptive: bool) -
     rows = design.centred()
     signs = np.where(design.sets, 1.0, -1.0)
     wanted = differences - signs.sum(1, keepdims=True) * total / players
-    influence: Floats = np.linalg.solve(design.gram(), (design.weights[:, None] * rows).T).T
+    solved = np.linalg.solve(design.gram(), (design.weights[:, None] * rows).T)
+    influence = np.asarray(solved.T, dtype=float)
     shifts = influence.T @ wanted
     shifts += influence.T @ (wanted - rows @ shifts)  # one refinement: to rounding
     drawn = int((design.unseen > 0).sum())
