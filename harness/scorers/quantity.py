@@ -99,7 +99,7 @@ def disagree(premise: Sequence[Quantity], hypothesis: Sequence[Quantity]) -> boo
     if not premise or not hypothesis:
         return False
     said = [q for q in premise if not q.conditional]
-    apart = []
+    met_rates, met_others = [], []
     for wanted in hypothesis:
         if wanted.conditional or wanted.unit == "name":
             continue
@@ -108,10 +108,8 @@ def disagree(premise: Sequence[Quantity], hypothesis: Sequence[Quantity]) -> boo
             continue
         near = same if wanted.unit in ("", "count") else _comparable(said, wanted, strict=False)
         met = any(one.meets(other) for one, other in near)
-        if met and wanted.unit == "rate":
-            return False
-        apart.append(not met)
-    return any(apart)
+        (met_rates if wanted.unit == "rate" else met_others).append(met)
+    return not all(met_others) or (bool(met_rates) and not any(met_rates))
 
 
 def unstated(premise: Sequence[Quantity], hypothesis: Sequence[Quantity]) -> bool:

@@ -105,6 +105,9 @@ def test_what_is_no_quantity_is_not_read(text: str) -> None:
         ("The drug has a half-life of 5 h.", "If it lasts 9 h, call the doctor.", False),
         ("Type 2 diabetes is frequent.", "Type 1 diabetes is frequent.", False),
         ("six carbon atoms", "four oxygen atoms", False),
+        ("Take 20 mg of it every day.", "Take 80 mg of it every day.", True),
+        ("Take 20 mg of ibuprofen twice a day.", "Take 80 mg of ibuprofen twice a day.", True),
+        ("Walk 2 km three times a week.", "Walk 5 km three times a week.", True),
     ],
 )
 def test_only_the_same_unit_with_values_apart_disagrees(
