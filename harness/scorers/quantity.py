@@ -99,7 +99,8 @@ def disagree(premise: Sequence[Quantity], hypothesis: Sequence[Quantity]) -> boo
     if not premise or not hypothesis:
         return False
     said = [q for q in premise if not q.conditional]
-    met_rates, met_others = [], []
+    met_rates: list[bool] = []
+    met_others: list[bool] = []
     for wanted in hypothesis:
         if wanted.conditional or wanted.unit == "name":
             continue
