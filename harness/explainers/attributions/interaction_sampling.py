@@ -150,7 +150,7 @@ def _by_pair(sets: NDArray[np.bool_], terms: Floats) -> Floats:
     both = terms[:, 2] - 2 * terms[:, 1] + terms[:, 0]
     first, second = np.triu_indices(sets.shape[1], 1)
     singles = held.T @ one
-    found = terms[:, 0].sum(0) + singles[first] + singles[second]
+    found: Floats = terms[:, 0].sum(0) + singles[first] + singles[second]
     for target in range(terms.shape[2]):
         found[:, target] += (held.T @ (both[:, target, None] * held))[first, second]
     return found
