@@ -167,20 +167,8 @@ def estimated(design: Design, values: Floats, weights: SetWeights) -> Played:
     signs = np.where(design.half, 1.0, -1.0)
     set_values, others = np.split(values, 2)
     odd = _fitted(design, signs, (set_values - others) / 2)
-    even = _fitted(design, np.ones((len(signs), 1)), (set_values + others) / 2)
-    products = np.zeros((len(first), values.shape[1]))
-    drawn = len(signs) - design.enumerated
-    if len(first) <= MOST_PAIRS and drawn >= DRAWS_PER_PAIR * len(first):
-        columns = np.concatenate([np.ones((len(signs), 1)), signs[:, first] * signs[:, second]], 1)
-        closer = _fitted(design, columns, (set_values + others) / 2)
-        better = closer.squares < even.squares
-        products[:, better] = closer.coefficients[1:, better]
-        even = Fit(
-            products,
-            np.where(better, closer.residuals, even.residuals),
-            np.where(better, closer.predicted, even.predicted),
-            np.minimum(closer.squares, even.squares),
-        )
+    even = _fitted_means(design, signs, (set_values + others) / 2)
+    products = even.coefficients
     # s_i s_j of signs is 4 x_i x_j - 2 x_i - 2 x_j + 1 of zeros and ones, and both indices of such
     # a sum are its coefficients.
     mains = 2 * odd.coefficients
@@ -198,6 +186,29 @@ def estimated(design: Design, values: Floats, weights: SetWeights) -> Played:
         return replace(found, notes=(note,))
     errors = _standard_errors(design, even.predicted, odd.predicted, weights)
     return replace(found, standard_errors=errors[0], pair_errors=errors[1])
+
+
+def _fitted_means(design: Design, signs: Floats, means: Floats) -> Fit:
+    """The fit of products of signs (its coefficients: pairs x targets, 0 where it is not used).
+
+    It is used for targets of which it predicts the means better than their constant does.
+    """
+    first, second = np.triu_indices(signs.shape[1], 1)
+    constant = np.ones((len(signs), 1))
+    products = np.zeros((len(first), means.shape[1]))
+    plain = replace(_fitted(design, constant, means), coefficients=products)
+    drawn = len(signs) - design.enumerated
+    if len(first) > MOST_PAIRS or drawn < DRAWS_PER_PAIR * len(first):
+        return plain
+    columns = np.concatenate([constant, signs[:, first] * signs[:, second]], axis=1)
+    closer = _fitted(design, columns, means)
+    better = closer.squares < plain.squares
+    return Fit(
+        np.where(better, closer.coefficients[1:], products),
+        np.where(better, closer.residuals, plain.residuals),
+        np.where(better, closer.predicted, plain.predicted),
+        np.minimum(closer.squares, plain.squares),
+    )
 
 
 @dataclass(frozen=True, eq=False)

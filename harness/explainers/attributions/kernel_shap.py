@@ -102,18 +102,19 @@ def _solve(design: Design, differences: Floats, total: Floats, adaptive: bool) -
     signs = np.where(design.sets, 1.0, -1.0)
     wanted = differences - signs.sum(1, keepdims=True) * total / players
     solved = np.linalg.solve(design.gram(), (design.weights[:, None] * rows).T)
-    influence = np.asarray(solved.T, dtype=float)
+    influence = np.asarray(solved.T, np.float64)
     shifts = influence.T @ wanted
     shifts += influence.T @ (wanted - rows @ shifts)  # one refinement: to rounding
     drawn = int((design.unseen > 0).sum())
     if not drawn:
-        return Played(_summed(shifts, total), np.zeros((players, targets)), complete=True)
+        errors = np.zeros((players, targets))
+        return Played(_summed(shifts, total), errors, complete=True)
     leverage = (rows * influence).sum(1)
     # With few rows to spare, control variates and residuals are mostly noise themselves.
     if drawn < FEWEST_DRAWN or len(rows) - players < max(FEWEST_DRAWN, players // 2):
         note = "The budget is too small for an estimate of the values' errors."
         return Played(_summed(shifts, total), complete=True, notes=(note,))
-    errors: Floats = np.empty((players, targets))
+    errors = np.empty((players, targets))
     for target in range(targets):
         shifts[:, target], errors[:, target] = _with_control_variates(
             design,
