@@ -44,7 +44,7 @@ _KEPT = (
 _REVERSED = (Separation("reworded", "one-reversed"),)
 # Of the built-in models, by `benchmarks/stability_of_gold.py`: how often one statement reversed
 # ranks below a whole text reworded, where fewer reversals come first and then what is kept.
-_ORDER = (0.597, 0.476, 0.705, 39, "39 records of the gastrointestinal gold")
+_ORDER = (0.50, 0.40, 0.60, 39, "39 records of the gastrointestinal gold")
 _CLAIM_ABOUT = (
     "Of the gold claims that either of two answers states or denies, the share on which both say "
     "the same, averaged over pairs. Claims on which both are silent are left out, because they "
