@@ -1,8 +1,8 @@
 """A text held against a gold record: each of its sentences and windows against each claim.
 
-Whatever is asked of the entailment model is asked in three calls, and only what can change a
-verdict: paraphrases where a claim's own words are not found, and gold's own text where a sentence
-is not yet known to be grounded.
+The entailment model is called four times at most, and only with pairs that can change a verdict:
+the claims, paraphrases where a claim's own words are not found, what must not be said, and gold's
+own text where a sentence is not yet known to be grounded.
 """
 
 from __future__ import annotations

@@ -6,6 +6,7 @@ evaluated, and estimated from a sample of sets beyond that (see `interaction_sam
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from math import comb
 from typing import TYPE_CHECKING, Any
@@ -30,7 +31,44 @@ if TYPE_CHECKING:
 DEFAULT_BUDGET = 1024
 
 
-class ShapleyTaylor:
+class _Interactions(ABC):
+    """An index of order 2: values of players and of pairs as weighted sums over all sets."""
+
+    def __init__(self) -> None:
+        self.settings: Mapping[str, Any] = {}
+
+    def budget(self, players: int) -> int:
+        """Four sets for each value, 1,024 at least: 5,100 for 50 players."""
+        return max(DEFAULT_BUDGET, 2 * players * (players + 1))
+
+    def least(self, players: int) -> int:
+        """4 x players, or all sets where these are fewer."""
+        return least_budget(players)
+
+    def play(self, game: Game) -> Play:
+        """Values of players x targets and of pairs x targets."""
+        players = game.players
+        if players <= 1:
+            values = yield np.repeat([[False], [True]], players, axis=1)[: players + 1]
+            none = np.zeros((0, values.shape[1]))
+            return Played(np.diff(values, axis=0), complete=True, pairs=none)
+        weights = self._weights(players)
+        if game.budget >= 2 ** min(players, 62):
+            sets = all_sets(players)
+            values = yield sets
+            counts = np.array([comb(players, size) for size in range(players + 1)], np.float64)
+            mains, pairs = weighted_sums(sets, values, weights, counts)
+            return Played(mains, complete=True, pairs=pairs)
+        design = design_of(players, game.budget, game.seed)
+        values = yield design.sets
+        return estimated(design, values, weights)
+
+    @abstractmethod
+    def _weights(self, players: int) -> SetWeights:
+        """The index's weight of each set, by its size and what it holds; two players or more."""
+
+
+class ShapleyTaylor(_Interactions):
     """Shapley-Taylor interaction index of order 2: values of players and of pairs of players.
 
     Source: Sundararajan, Dhamdhere and Agarwal 2020, "The Shapley Taylor Interaction Index",
@@ -44,23 +82,11 @@ class ShapleyTaylor:
     interactions of three or more players. See `KSII` for how.
     """
 
-    def __init__(self) -> None:
-        self.settings: Mapping[str, Any] = {}
-
-    def budget(self, players: int) -> int:
-        """Four sets for each value, 1,024 at least: 5,100 for 50 players."""
-        return _default_budget(players)
-
-    def least(self, players: int) -> int:
-        """4 x players, or all sets where these are fewer."""
-        return least_budget(players)
-
-    def play(self, game: Game) -> Play:
-        """Values of players x targets and of pairs x targets."""
-        return (yield from _play(game, _taylor_weights))
+    def _weights(self, players: int) -> SetWeights:
+        return _taylor_weights(players)
 
 
-class KSII:
+class KSII(_Interactions):
     """k-SII of order 2 (Shapley interaction index, made to sum): values of players and of pairs.
 
     Source: Bordt and von Luxburg 2023, "From Shapley Values to Generalized Additive Models and
@@ -79,42 +105,8 @@ class KSII:
     players alone.
     """
 
-    def __init__(self) -> None:
-        self.settings: Mapping[str, Any] = {}
-
-    def budget(self, players: int) -> int:
-        """Four sets for each value, 1,024 at least: 5,100 for 50 players."""
-        return _default_budget(players)
-
-    def least(self, players: int) -> int:
-        """4 x players, or all sets where these are fewer."""
-        return least_budget(players)
-
-    def play(self, game: Game) -> Play:
-        """Values of players x targets and of pairs x targets."""
-        return (yield from _play(game, _sii_weights))
-
-
-def _default_budget(players: int) -> int:
-    return max(DEFAULT_BUDGET, 2 * players * (players + 1))
-
-
-def _play(game: Game, weights_of: Callable[[int], SetWeights]) -> Play:
-    players = game.players
-    if players <= 1:
-        values = yield np.repeat([[False], [True]], players, axis=1)[: players + 1]
-        none = np.zeros((0, values.shape[1]))
-        return Played(np.diff(values, axis=0), complete=True, pairs=none)
-    weights = weights_of(players)
-    if game.budget >= 2 ** min(players, 62):
-        sets = all_sets(players)
-        values = yield sets
-        counts = np.array([comb(players, size) for size in range(players + 1)], np.float64)
-        mains, pairs = weighted_sums(sets, values, weights, counts)
-        return Played(mains, complete=True, pairs=pairs)
-    design = design_of(players, game.budget, game.seed)
-    values = yield design.sets
-    return estimated(design, values, weights)
+    def _weights(self, players: int) -> SetWeights:
+        return _sii_weights(players)
 
 
 def _pair_weights(players: int, denominator: Callable[[int], int]) -> Floats:
