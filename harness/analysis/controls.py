@@ -14,11 +14,10 @@ from harness.results import Estimate, MetricSummary, SeparationResult, Validity
 from harness.stats import paired
 from harness.stats.arrays import plural
 from harness.stats.paired import Needed
-from harness.suite import CONTROL_PREFIX
+from harness.suite import CONTROL_PREFIX, EVIDENCE_CONTROLS
 
 RECORD = "gold record"
-_OF_GOLD = ("gold", "paraphrase", "other-label", "told", "negated", "mix")
-_OF_SAMPLES = ("evidence", "other-evidence")
+_OF_NO_GOLD = {"empty", "echo"}  # what they say follows from the prompt alone
 
 
 def separations(table: ScoreTable) -> list[SeparationResult]:
@@ -124,7 +123,7 @@ class _Units:
         kinds = {name.partition("(")[0] for name in (separation.better, separation.worse)}
         self._table = table
         self._told = "told" in kinds
-        self._by_record = bool(kinds & set(_OF_GOLD)) and not kinds & set(_OF_SAMPLES)
+        self._by_record = not kinds <= _OF_NO_GOLD and kinds.isdisjoint(EVIDENCE_CONTROLS)
         self.cluster_name = RECORD if self._by_record else "sample"
         manifest = table.run.manifest
         self._shared_name = manifest.cluster_name if manifest.cluster == "cluster" else "cluster"
@@ -147,24 +146,38 @@ class _Units:
 
     def _unit(self, row: Row) -> tuple[Hashable, Hashable]:
         """A row's unit and the cluster of that unit; notes what the clusters are called."""
-        run = self._table.run
-        sample = run.samples[row.cell.sample]
         record = self._record(row) if self._by_record else None
-        own: Hashable = sample.id if record is None else frozenset(c.text for c in record.claims)
-        if record is not None and record.sample is None:
-            return own, own
-        if sample.cluster is None:
-            return own, own
-        self.cluster_name = self._shared_name
-        return own, sample.cluster
+        unit, cluster = unit_of(self._table, row, record)
+        if cluster != unit:
+            self.cluster_name = self._shared_name
+        return unit, cluster
 
     def _record(self, row: Row) -> GoldRecord | None:
+        if not self._told:
+            return gold_record(self._table, row)
         run, cell = self._table.run, row.cell
-        gold, label = run.gold[cell.family], run.samples[cell.sample].label
-        if self._told:
-            answered = run.answered.get(cell.id)
-            return gold.find(cell.aspect, sample=None, label=answered.told if answered else label)
-        return gold.find(cell.aspect, sample=cell.sample, label=label)
+        answered = run.answered.get(cell.id)
+        label = answered.told if answered else run.samples[cell.sample].label
+        return run.gold[cell.family].find(cell.aspect, sample=None, label=label)
+
+
+def gold_record(table: ScoreTable, row: Row) -> GoldRecord | None:
+    """The gold that a control's cell was made from: of the sample, or of its true label."""
+    sample = table.run.samples[row.cell.sample]
+    gold = table.run.gold[row.cell.family]
+    return gold.find(row.cell.aspect, sample=sample.id, label=sample.label)
+
+
+def unit_of(table: ScoreTable, row: Row, record: GoldRecord | None) -> tuple[Hashable, Hashable]:
+    """What a row counts for, and the cluster of that unit.
+
+    Records with the same claims are one unit, without a record it is the sample; a record of a
+    label is a cluster of its own, all others are in the sample's where it has one.
+    """
+    sample = table.run.samples[row.cell.sample]
+    unit = sample.id if record is None else frozenset(claim.text for claim in record.claims)
+    alone = sample.cluster is None or (record is not None and record.sample is None)
+    return unit, unit if alone else sample.cluster
 
 
 def _missing(table: ScoreTable, separation: Separation, sides: Sequence[Mapping[str, Row]]) -> str:

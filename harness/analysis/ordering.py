@@ -6,9 +6,10 @@ measurement, with its source. Nothing that runs on a laptop keeps this promise o
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from typing import Any
 
+from harness.analysis.controls import RECORD, gold_record, unit_of
 from harness.analysis.score_table import Row, ScoreTable
 from harness.results import Estimate, Ordering
 from harness.stats import intervals
@@ -41,7 +42,8 @@ def _measured(table: ScoreTable, scorer: str, by: tuple[str, str]) -> Ordering |
     counts before the second; of the first less is better, of the second more.
     """
     reversals, kept = (_by_group(table, f"{scorer}.{name}") for name in by)
-    shares: dict[str, list[float]] = {}
+    shares: dict[Hashable, list[float]] = {}
+    clusters: dict[Hashable, Hashable] = {}
     for group in sorted(reversals[REWORDED].keys() & reversals[REVERSED].keys()):
         if not all(group in kept[control] for control in (REWORDED, REVERSED)):
             continue
@@ -49,14 +51,13 @@ def _measured(table: ScoreTable, scorer: str, by: tuple[str, str]) -> Ordering |
             (-reversals[control][group].value, kept[control][group].value)
             for control in (REWORDED, REVERSED)
         )
-        record = _record(table, reversals[REWORDED][group])
-        shares.setdefault(record, []).append(0.5 if good == bad else float(good > bad))
+        row = reversals[REWORDED][group]
+        unit, clusters[unit] = unit_of(table, row, gold_record(table, row))
+        shares.setdefault(unit, []).append(0.5 if good == bad else float(good > bad))
     if len(shares) < 2:
         return None
-    estimate = intervals.mean(
-        [sum(own) / len(own) for own in shares.values()],
-        list(shares), cluster_name="gold record",
-    )  # fmt: skip
+    means = [sum(own) / len(own) for own in shares.values()]
+    estimate = intervals.mean(means, [clusters[unit] for unit in shares], cluster_name=RECORD)
     return Ordering(scorer, estimate, f"{len(shares):,} gold records of this run", True)
 
 
@@ -67,12 +68,3 @@ def _by_group(table: ScoreTable, metric: str) -> dict[str, dict[str, Row]]:
         rows = table.rows(metric, control, table.ranked) if metric in table.metrics else []
         found[control] = {row.cell.id.partition("/")[2]: row for row in rows}
     return found
-
-
-def _record(table: ScoreTable, row: Row) -> str:
-    """The gold record that a control's cell was made from."""
-    cell = row.cell
-    sample = table.run.samples[cell.sample]
-    record = table.run.gold[cell.family].find(cell.aspect, sample=sample.id, label=sample.label)
-    owner = sample.id if record is None or record.sample is not None else record.label
-    return f"{cell.family}/{owner}/{cell.aspect}"

@@ -161,3 +161,23 @@ def test_promises_about_texts_that_gold_has_no_part_in_go_by_sample(tmp_path: Pa
     separation = next(s for s in found.separations if s.better == "echo")
     assert separation.difference.clusters == 60
     assert separation.validity == "valid"
+
+
+@pytest.mark.parametrize("worse", ["one-dropped", "one-reversed", "number-changed"])
+def test_every_control_that_speaks_from_gold_counts_by_gold_record(
+    tmp_path: Path, worse: str
+) -> None:
+    gold = [of(label, "causes") for label in (*LABELS, "ulcer")]
+    for record in gold:
+        label = record["label"]
+        record["claims"] = [
+            {"id": name, "text": f"{number} {name} come with {label}.",
+             "paraphrases": [f"With {label} come {number} {name}."],
+             "contradiction": f"No {name} come with {label}."}
+            for name, number in (("fevers", 4), ("rashes", 7))
+        ]  # fmt: skip
+    scorer = SCORER.replace('"gold", "empty", 0.2', f'"reworded", "{worse}", 0.0')
+    scorer = scorer.replace("float(own)", "min(1.0, len(generations[0].text) / 1000)")
+    found = made(tmp_path, scorer=scorer, gold=gold, controls=["reworded", worse])
+    separation = next(s for s in found.separations if s.worse == worse)
+    assert separation.difference.clusters == 3
